@@ -14,5 +14,6 @@
 )]
 
 mod cell;
+pub mod journal;
 
 pub use cell::{Cell, CellError};
