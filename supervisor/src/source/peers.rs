@@ -116,9 +116,9 @@ async fn greet(
     inputs: &mpsc::Sender<Input>,
 ) -> Result<(Role, Reader<FromWorker>), IpcError> {
     let deadline = Duration::from_nanos(HELLO_DEADLINE.0);
-    let hello = match conn.reader.recv_within(deadline).await? {
-        FromWorker::Hello(hello) => hello,
-        other => return Err(IpcError::Malformed(format!("expected a hello, got {}", kind_of(&other)))),
+    let first = conn.reader.recv_within(deadline).await?;
+    let FromWorker::Hello(hello) = first else {
+        return Err(IpcError::Malformed(format!("expected a hello, got {}", kind_of(&first))));
     };
     let admitted = roll.admit(&hello, conn.peer().pid).map_err(IpcError::Stranger)?;
     conn.writer.send_within(&ToWorker::Welcome { epoch: roll.epoch }, deadline).await?;
