@@ -24,7 +24,7 @@ pub(super) struct Bar {
 /// What a track says happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The market is at this price; prices range over `range_bps` per bar; `usd` is traded if not zero.
+    /// The market is at this price; prices range over `range_bps` per minute; `usd` is traded if not zero.
     At { px: Fx, range_bps: i64, usd: i64, buy: bool },
     /// One print far away that swept the side the aggressor hit.
     Flash { px: Fx, buy: bool },
@@ -114,7 +114,9 @@ impl Track {
         let (one, two) = if low_first { (low, high) } else { (high, low) };
         let (one_print, two_print) = if low_first { (low_print, high_print) } else { (high_print, low_print) };
         let stops = [(0, bar.open), (n / 3, one), (2 * n / 3, two), (n - 1, bar.close)];
-        let range_bps = apart_bps(high, low.max(1));
+        // The book feels the range of a minute; a longer bar's grows with the root of its length.
+        let minutes = i64::try_from(self.bar_ms / 60_000).unwrap_or(1).max(1);
+        let range_bps = apart_bps(high, low.max(1)) / minutes.isqrt();
         let mut before = bar.open;
         for i in 0..n {
             let at_ms = bar.at_ms + self.bar_ms * i / n;

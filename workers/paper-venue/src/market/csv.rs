@@ -123,9 +123,10 @@ fn header(fields: &[&str]) -> Option<Columns> {
     let names: Vec<String> = fields.iter().map(|f| normal(f)).collect();
     let one_of = |wanted: &[&str]| wanted.iter().find_map(|w| names.iter().position(|n| n == w));
     let begins = |prefix: &str| names.iter().position(|n| n.starts_with(prefix));
-    let time = one_of(&TIME).or_else(|| {
-        names.iter().position(|n| n.starts_with("time") || n.starts_with("date") || n.starts_with("open_time"))
-    })?;
+    let time = one_of(&TIME)
+        .or_else(|| ["time", "date", "open_time"].iter().find_map(|p| begins(p)))
+        // The index of a data frame is written without a name.
+        .or_else(|| names.first().is_some_and(|n| n.is_empty() || n == "unnamed:_0").then_some(0))?;
     let clock = (names[time] == "date").then(|| names.iter().position(|n| n == "time")).flatten();
     let symbol = one_of(&SYMBOL);
     let coin = names.iter().find_map(|n| coin_of_column(n));
@@ -202,9 +203,10 @@ fn rows(text: &str, skip: usize, delimiter: char, columns: &Columns) -> Result<T
             Kind::Trades { price, size, side, maker } => {
                 let px = cell(*price).price()?;
                 let sz = cell(*size).size()?;
-                let buy = match (side, maker) {
-                    (Some(i), _) => cell(*i).side()?,
-                    (None, Some(i)) => !cell(*i).truth()?,
+                // Some venues have an order type beside it that looks like a side: the maker flag is surer.
+                let buy = match (maker, side) {
+                    (Some(i), _) => !cell(*i).truth()?,
+                    (None, Some(i)) => cell(*i).side()?,
                     // Without a side: a price above the last one was paid by a buyer.
                     (None, None) => px >= before,
                 };

@@ -18,8 +18,8 @@ const LEVEL_USD: i64 = 24_000;
 /// The book around `mid` when prices lately ranged over `range_bps` per minute: bids and asks, best first.
 pub(super) fn around(grid: Grid, mid: Fx, range_bps: i64, rng: &mut Rng) -> (Vec<Rung>, Vec<Rung>) {
     let range_bps = range_bps.clamp(0, 500);
-    // Half a spread of 0.3 bps when calm; a tenth of the minute's range on top when not.
-    let half = mul_div(mid, 3 + range_bps, 100_000).max(grid.tick(mid) / 2);
+    // Half a spread of 0.2 bps when calm; 3 % of the minute's range on top when not.
+    let half = mul_div(mid, 20 + 3 * range_bps, 1_000_000).max(grid.tick(mid) / 2);
     let usd = LEVEL_USD * 40 / (40 + range_bps);
     let mut bid = grid.floor(mid - half);
     let mut ask = grid.ceil(mid + half);

@@ -7,7 +7,7 @@ use super::bars::Step;
 use super::depth::{self, Rung, around, legal_side};
 use super::grid::Grid;
 use super::mark::{Mark, Prints};
-use super::number::{Fs, Fx, SZ_MAX, apart_bps, to_px, to_sz};
+use super::number::{Fs, Fx, PX_MAX, SZ_MAX, apart_bps, to_px, to_sz};
 use super::rng::Rng;
 use super::tape::Print;
 use super::{CoinSpec, Level, MarketKind};
@@ -38,7 +38,7 @@ impl Desk {
     }
 
     fn px(&self, recorded: Fx) -> Fx {
-        recorded.saturating_mul(self.scale)
+        recorded.saturating_mul(self.scale).min(PX_MAX)
     }
 
     fn sz(&self, recorded: Fs) -> Fs {

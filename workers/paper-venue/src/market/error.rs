@@ -85,6 +85,11 @@ impl Fault {
     }
 }
 
+/// A path or a name for one line of text: no control characters.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Text from outside, in quotes, at most 60 characters, without control characters.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("'");

@@ -149,10 +149,10 @@ impl Market {
                 Self::from_tape(tape, Some(*seed), "bundled scenario").map_err(failed)
             }
             MarketSource::File { path } => {
-                let file = path.display().to_string();
+                let file = error::plain(&path.display().to_string());
                 load::file(path)
                     .and_then(|tape| Self::from_tape(tape, None, &file))
-                    .map_err(|fault| MarketError { file: error::quoted(&file).trim_matches('\'').to_string(), fault })
+                    .map_err(|fault| MarketError { file, fault })
             }
         }
     }

@@ -60,6 +60,18 @@ fn recorded_prices_come_out_as_they_went_in() {
     assert_eq!((bids[0].px.to_string(), bids[0].sz.to_string()), ("2.111".into(), "134.4".into()));
 }
 
+/// A rebuilt book is as deep as the venue shows it, and stands where the trades are.
+#[test]
+fn a_rebuilt_book_is_whole() {
+    let events = checked(&mut open(&sample("feed-btcusdt.txt.gz")), 60);
+    let (trades, marks) = prices(&events);
+    let deep =
+        events.iter().any(|e| matches!(&e.kind, MarketKind::Book { bids, asks } if bids.len() > 2 && asks.len() > 2));
+    assert!(deep && !trades.is_empty());
+    let near = |px: &Decimal| (*px - trades[0]).abs() < Decimal::from(50);
+    assert!(trades.iter().chain(&marks).all(near), "{trades:?} {marks:?}");
+}
+
 /// Every file of the shared collection: the ones with a market play, the others are refused in words.
 #[test]
 fn the_shared_collection() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::rng::Rng;
 use super::super::{Market, MarketError, MarketSource};
 use super::{open_bytes, sample};
 
@@ -74,6 +75,49 @@ fn a_cut_anywhere_is_a_market_or_a_refusal() {
             }
         }
     }
+}
+
+/// Bytes flipped at random: still a market with legal prices, or a refusal.
+#[test]
+fn noise_is_a_market_or_a_refusal() {
+    let mut rng = Rng::new(5, "noise");
+    for name in [
+        "candles-btc-1m.csv",
+        "candles-kpepe-1h.json",
+        "trades-atom-flash.csv",
+        "socket-btc.txt",
+        "fills.json",
+        "book-dydx.json",
+    ] {
+        let whole = std::fs::read(sample(name)).unwrap();
+        for _ in 0..150 {
+            let mut bytes = whole.clone();
+            for _ in 0..rng.range(1, 4) {
+                let at = usize::try_from(rng.range(0, bytes.len() as i64 - 1)).unwrap();
+                bytes[at] = b"0123456789.,-e\n\"{}[];: \xff"[usize::try_from(rng.range(0, 23)).unwrap()];
+            }
+            if let Ok(mut market) = open_bytes(&bytes) {
+                super::checked(&mut market, 100);
+            }
+        }
+    }
+}
+
+/// The largest and smallest prices and sizes that are taken, side by side: legal events and no overflow.
+#[test]
+fn extremes_are_played_or_refused() {
+    for text in [
+        "time,open,high,low,close,volume\n1,100000000,100000000,100000000,100000000,99999999999999999999\n2,0.0000000001,0.0000000001,0.0000000001,0.0000000001,0\n",
+        "time,open,high,low,close\n1,0.0000000001,0.0000000001,0.0000000001,0.0000000001\n2,0.0000000001,0.0000000001,0.0000000001,0.0000000001\n3,100000000,100000000,100000000,100000000\n",
+        "time,price,size\n1,0.0000000001,10000000000\n2,100000000,10000000000\n3,0.0000001,0.00000001\n9999999999999999999,5,0\n",
+        "time,open,high,low,close\n0,1,100000000,0.0000000001,1\n",
+    ] {
+        match open_bytes(text.as_bytes()) {
+            Ok(mut market) => drop(super::checked(&mut market, 3_000)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(open_bytes(b"time,price,size\n1,100000001,1\n").is_err());
 }
 
 #[test]

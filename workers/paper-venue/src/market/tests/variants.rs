@@ -24,6 +24,7 @@ fn candles_with_any_sane_header() {
         "\u{feff}\"Unix Timestamp\",\"Open\",\"High\",\"Low\",\"Close\"\n\"1700000000\",\"100\",\"110\",\"90\",\"105\"\n\"1700000060\",\"105\",\"106\",\"104\",\"104\"\n",
         "https://www.example.com\nunix,date,symbol,open,high,low,close,Volume BTC,Volume USDT,tradecount\n1700000060,2023-11-14 22:14:20,BTC/USDT,105,106,104,104,3,1,2\n1700000000,2023-11-14 22:13:20,BTC/USDT,100,110,90,105,7,1,2\n",
         "<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\n2023.11.14,22:13:20,100,110,90,105,7\n2023.11.14,22:14:20,105,106,104,104,3\n",
+        ",open,high,low,close,volume\n2023-11-14 22:13:20+00:00,100,110,90,105,7\n2023-11-14 22:14:20+00:00,105,106,104,104,3\n",
         "close,low,high,open,ts\n105,90,110,100,2023-11-14T22:13:20Z\n104,104,106,105,2023-11-14T22:14:20+00:00\n",
         "1700000000000,100,110,90,105,7,1700000059999,1,2,3,4,0\n1700000060000,105,106,104,104,3,1700000119999,1,2,3,4,0\n",
         "[[1700000000000,\"100\",\"110\",\"90\",\"105\",\"7\",1700000059999,\"1\",2,\"3\",\"4\",\"0\"],[1700000060000,\"105\",\"106\",\"104\",\"104\",\"3\",1,\"1\",2,\"3\",\"4\",\"0\"]]",
@@ -44,6 +45,7 @@ fn candles_with_any_sane_header() {
 fn trades_with_any_sane_header() {
     for text in [
         "price,size,time,side\n100,0.5,1700000000,buy\n101,0.25,1700000001,sell\n",
+        "timestamp,symbol,type,size,price,m\n1700000000.1,BTCUSDT,MARKET,0.5,100,0\n1700000001.25,BTCUSDT,LIMIT,0.25,101,1\n",
         "time,price,qty,is_buyer_maker\n1700000000000,100,0.5,false\n1700000001000,101,0.25,true\n",
         "Timestamp;Price;Amount;Side\n2023-11-14T22:13:21Z;101;0,25;SELL\n2023-11-14T22:13:20Z;100;0,5;BUY\n",
         "symbol,price,quantity,time,side\nBTC-PERP,100,0.5,1700000000,B\nBTC-PERP,101,0.25,1700000001,A\n",
