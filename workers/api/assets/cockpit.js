@@ -300,7 +300,7 @@
         cursor: { drag: { x: false, y: false } },
         series: [{}, { stroke: css(stroke), width: 1.5, points: { show: false }, spanGaps: false }],
         axes: [
-          { ...axis, values: "{HH}:{mm}:{ss}", space: 90 },
+          { ...axis, values: "{HH}:{mm}:{ss}", space: 90, size: 32 },
           { ...axis, size: 76, values: (u, ticks) => ticks.map((v) => grouped(String(+v.toFixed(6)))) },
         ],
         hooks: extra ? { draw: [extra] } : {},
