@@ -54,7 +54,10 @@ impl Link {
 }
 
 impl Ctx {
-    pub(crate) fn start(boot: Bootstrap, conn: Conn<ToWorker, FromWorker>) -> Self {
+    /// Takes over an accepted connection: beats begin. Needs a `LocalSet`. Called by [`crate::run`], and by tests that
+    /// play the supervisor themselves.
+    #[must_use]
+    pub fn start(boot: Bootstrap, conn: Conn<ToWorker, FromWorker>) -> Self {
         let (order_tx, orders) = mpsc::channel(PEER_QUEUE_MAX);
         let (out, out_rx) = mpsc::channel(PEER_QUEUE_MAX);
         let link = Link { out, progress: Rc::new(Cell::new(0)) };
