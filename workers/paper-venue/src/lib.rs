@@ -1,1 +1,6 @@
-//! Placeholder.
+//! A loopback exchange that speaks the real venue's wire protocol, and the independent witness of a paper engine.
+
+pub mod addr;
+mod clock;
+pub mod market;
+pub mod sign;
