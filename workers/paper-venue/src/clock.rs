@@ -4,7 +4,7 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since the host booted, suspended time included.
 #[must_use]
-pub fn boot_ns() -> u64 {
+pub(crate) fn boot_ns() -> u64 {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let id = ClockId::CLOCK_BOOTTIME;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -17,6 +17,6 @@ pub fn boot_ns() -> u64 {
 
 /// Milliseconds since the epoch, for records and for the venue's own time stamps.
 #[must_use]
-pub fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }

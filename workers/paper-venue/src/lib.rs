@@ -4,3 +4,8 @@ pub mod addr;
 mod clock;
 pub mod market;
 pub mod sign;
+pub mod exchange;
+pub mod faults;
+pub mod witness;
+mod info;
+mod store;
