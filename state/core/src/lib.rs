@@ -27,5 +27,7 @@ pub mod limits;
 pub mod money;
 pub mod permit;
 pub mod registry;
+pub mod report;
 pub mod slot;
+pub mod status;
 pub mod time;

@@ -213,6 +213,12 @@ impl Usd {
     /// No money.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
+    /// A whole number of USD.
+    #[must_use]
+    pub fn whole(amount: u32) -> Self {
+        Self(Decimal::from(amount))
+    }
+
     /// The amount without its sign.
     #[must_use]
     pub fn abs(self) -> Self {

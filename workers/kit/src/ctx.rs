@@ -1,0 +1,136 @@
+//! A worker's link to its supervisor: orders in, reports out, beats in between.
+
+use holdfast_core::ids::Role;
+use holdfast_core::limits::{PEER_QUEUE_MAX, TICK};
+use holdfast_ipc::bootstrap::{Bootstrap, Home};
+use holdfast_ipc::clock;
+use holdfast_ipc::conn::{Conn, Reader, Writer};
+use holdfast_ipc::message::{FromWorker, ToWorker};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How a worker's link speaks to it.
+#[derive(Debug)]
+pub enum Order {
+    /// A message of the supervisor other than its beat.
+    Message(ToWorker),
+    /// The supervisor's beat.
+    Beat(ToWorker),
+    /// The connection is gone. Only deadman sees this; every other worker has ended by then.
+    SupervisorGone,
+}
+
+/// What a worker's `run` function gets.
+pub struct Ctx {
+    /// Its bootstrap.
+    pub boot: Bootstrap,
+    /// Paths of its home.
+    pub home: Home,
+    orders: mpsc::Receiver<Order>,
+    link: Link,
+}
+
+/// The sending side; cheap to clone within the worker's thread.
+#[derive(Clone)]
+pub struct Link {
+    out: mpsc::Sender<FromWorker>,
+    progress: Rc<Cell<u64>>,
+}
+
+impl Link {
+    /// Counts one piece of real work. Without it beats are worth nothing.
+    pub fn progress(&self) {
+        self.progress.set(self.progress.get().wrapping_add(1));
+    }
+
+    /// Queues a report; `false` when the queue is full or the supervisor gone. The newest reading replaces a lost one
+    /// at its next turn, so readings are not retried.
+    #[must_use]
+    pub fn report(&self, message: FromWorker) -> bool {
+        self.out.try_send(message).is_ok()
+    }
+}
+
+impl Ctx {
+    pub(crate) fn start(boot: Bootstrap, conn: Conn<ToWorker, FromWorker>) -> Self {
+        let (order_tx, orders) = mpsc::channel(PEER_QUEUE_MAX);
+        let (out, out_rx) = mpsc::channel(PEER_QUEUE_MAX);
+        let link = Link { out, progress: Rc::new(Cell::new(0)) };
+        let survives = boot.role == Role::Deadman;
+        tokio::task::spawn_local(read(conn.reader, order_tx, survives));
+        tokio::task::spawn_local(write(conn.writer, out_rx, link.progress.clone()));
+        let home = Home::new(boot.home.clone());
+        Self { boot, home, orders, link }
+    }
+
+    /// The sending side.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// Counts one piece of real work.
+    pub fn progress(&self) {
+        self.link.progress();
+    }
+
+    /// Queues a report, see [`Link::report`].
+    #[must_use]
+    pub fn report(&self, message: FromWorker) -> bool {
+        self.link.report(message)
+    }
+
+    /// The next order. Safe to cancel.
+    pub async fn order(&mut self) -> Order {
+        self.orders.recv().await.unwrap_or(Order::SupervisorGone)
+    }
+}
+
+async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survives: bool) {
+    loop {
+        let order = match reader.recv().await {
+            Ok(beat @ ToWorker::Beat { .. }) => {
+                // A worker too busy to look at beats loses beats, not orders.
+                let _ = orders.try_send(Order::Beat(beat));
+                continue;
+            }
+            Ok(message) => Order::Message(message),
+            Err(error) => {
+                if !survives {
+                    tracing::error!(%error, "the supervisor is gone; ending");
+                    crate::birth::end_now(crate::birth::ORPHANED);
+                }
+                let _ = orders.send(Order::SupervisorGone).await;
+                return;
+            }
+        };
+        if orders.send(order).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(mut writer: Writer<FromWorker>, mut out: mpsc::Receiver<FromWorker>, progress: Rc<Cell<u64>>) {
+    let mut seq = 0_u64;
+    let mut beat = tokio::time::interval(Duration::from_nanos(TICK.0));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            biased;
+            _ = beat.tick() => {
+                seq = seq.wrapping_add(1);
+                FromWorker::Beat { seq, progress: progress.get(), sent: clock::now() }
+            }
+            message = out.recv() => match message {
+                Some(message) => message,
+                None => return,
+            },
+        };
+        // A supervisor that does not read for a second is gone or stopped; its death shows on the reading side.
+        if writer.send_within(&message, Duration::from_secs(1)).await.is_err() {
+            return;
+        }
+    }
+}
