@@ -35,7 +35,7 @@ pub enum BooksError {
 
 /// The open books.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     snapshot: PathBuf,
     journal_path: PathBuf,
     journal: File,
@@ -52,7 +52,7 @@ impl Store {
     ///
     /// # Errors
     /// [`BooksError`].
-    pub fn open(dir: &Path, exchange: &mut Exchange) -> Result<Self, BooksError> {
+    pub(crate) fn open(dir: &Path, exchange: &mut Exchange) -> Result<Self, BooksError> {
         let (snapshot, journal_path) = (dir.join("books.json"), dir.join("books.jsonl"));
         let io_error = |path: &Path| {
             let path = path.to_owned();
@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Writes what changed. When that fails the books are behind, and the next success writes them whole.
-    pub fn record(&mut self, delta: &Delta, exchange: &Exchange) {
+    pub(crate) fn record(&mut self, delta: &Delta, exchange: &Exchange) {
         if self.behind || self.len > COMPACT_AT {
             self.compact(exchange);
         }
@@ -121,7 +121,7 @@ impl Store {
     }
 
     /// Folds everything into a new snapshot.
-    pub fn compact(&mut self, exchange: &Exchange) {
+    pub(crate) fn compact(&mut self, exchange: &Exchange) {
         let temporary = self.snapshot.with_extension("json.new");
         let written = serde_json::to_vec(&exchange.snapshot())
             .map_err(io::Error::other)
@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Whether everything acknowledged is on disk; while not, tries to get there again.
-    pub fn ready(&mut self, exchange: &Exchange) -> bool {
+    pub(crate) fn ready(&mut self, exchange: &Exchange) -> bool {
         if self.behind {
             self.compact(exchange);
         }
@@ -150,7 +150,7 @@ impl Store {
 
     /// Whether the last write failed.
     #[must_use]
-    pub const fn behind(&self) -> bool {
+    pub(crate) const fn behind(&self) -> bool {
         self.behind
     }
 }

@@ -5,7 +5,7 @@
 
 pub mod action;
 pub mod book;
-mod execute;
+pub mod execute;
 mod fill;
 mod limits;
 mod margin;
