@@ -161,7 +161,8 @@ impl World {
     }
 
     fn live(&mut self, role: Role) {
-        let state = self.machine.workers(self.now).find(|w| w.role == role).map(|w| (w.state.as_str(), w.state.pulse()));
+        let state =
+            self.machine.workers(self.now).find(|w| w.role == role).map(|w| (w.state.as_str(), w.state.pulse()));
         if matches!(state, Some(("starting", None))) {
             self.event(Event::Greeted { role });
             self.event(Event::Ready { role });
