@@ -142,7 +142,9 @@ impl Market {
             MarketKind::Mark { px: px(mid) }
         } else {
             let side = |sign: i64| {
-                (1..=20).map(|i| Level { px: px(mid + sign * i), sz: sz(if mid > 10_000 { 5 } else { 100 }, 1), n: 1 }).collect()
+                (1..=20)
+                    .map(|i| Level { px: px(mid + sign * i), sz: sz(if mid > 10_000 { 5 } else { 100 }, 1), n: 1 })
+                    .collect()
             };
             MarketKind::Book { bids: side(-1), asks: side(1) }
         };
