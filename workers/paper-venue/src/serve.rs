@@ -10,6 +10,7 @@ use crate::store::{BooksError, Store};
 use crate::venue::Venue;
 use crate::witness::Witness;
 use crate::ws;
+use holdfast_core::ids::Role;
 use holdfast_core::money::Usd;
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_kit::{Ctx, Exit, Order};
@@ -187,11 +188,12 @@ pub async fn work(mut ctx: Ctx) -> Exit {
         speed: paper.speed,
     };
     let (ready, beat) = (ctx.link(), ctx.link());
+    let deadman_lock = ctx.home.role_lock(Role::Deadman);
     let drained = async move {
         loop {
             match ctx.order().await {
                 Order::Message(message) if is_end(&message) => return,
-                Order::SupervisorGone => return,
+                Order::SupervisorGone => return until_deadman_is_done(&deadman_lock).await,
                 Order::Message(_) | Order::Beat(_) => {}
             }
         }
@@ -204,6 +206,18 @@ pub async fn work(mut ctx: Ctx) -> Exit {
     match serve(config, on_ready, drained, move || beat.progress()).await {
         Ok(()) => Exit::Drained,
         Err(error) => Exit::Failed(error.to_string()),
+    }
+}
+
+/// A real exchange does not die with us. This one stays until deadman, acting alone, has finished with it; deadman holds
+/// its role lock for as long as it lives.
+async fn until_deadman_is_done(lock: &std::path::Path) {
+    tracing::warn!("the supervisor is gone; the paper venue stays until deadman has ended");
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if std::fs::File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok()) {
+            return;
+        }
     }
 }
 
