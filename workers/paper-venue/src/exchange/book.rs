@@ -179,9 +179,6 @@ impl CoinMarket {
                 if let Some(mark) = self.mark {
                     self.candle(mark, Decimal::ZERO, now.ms);
                 }
-                if self.time == 0 {
-                    self.time = now.ms;
-                }
                 None
             }
             MarketKind::Trade { px, sz, aggressor_is_buy } => {
