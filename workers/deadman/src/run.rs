@@ -267,8 +267,11 @@ impl Deadman {
                 self.watch.sign(now, Sign::StandDown);
                 self.draining = true;
             }
-            ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Reconcile { .. } | ToWorker::Status { .. } => {
-            }
+            ToWorker::Welcome { .. }
+            | ToWorker::Beat { .. }
+            | ToWorker::Reconcile { .. }
+            | ToWorker::Acknowledge {}
+            | ToWorker::Status { .. } => {}
         }
     }
 
