@@ -7,8 +7,8 @@
 //! | `garbage_body` | the request is processed, the answer is 200 and not JSON | `"/info"`, `"/exchange"` (both) | once |
 //! | `drop_after_execute` | an action is executed and the connection closed without an answer | none | once |
 //! | `ws_drop` | every socket is cut without a close frame; with `for_ms` none is taken meanwhile | none | once |
-//! | `feed_freeze` | the market stands still: the same book with the same time is served | none | until cleared |
-//! | `feed_gap` | no market message is sent over sockets; the market moves on | none | until cleared |
+//! | `feed_freeze` | the market stands still: the same book with the same time is served | none, `"crossed"`, `"one_sided"`: how that book looks | until cleared |
+//! | `feed_gap` | no market message is sent over sockets; the market moves on | none; `"duplicate"` sends each twice, `"reorder"` each after the next one, instead | until cleared |
 //! | `price_jump` | every price of the coin (all without `coin`) is moved; undone when it ends | bps, signed (-500) | until cleared |
 //! | `reject_all` | every order, cancel and other action is refused | text | until cleared |
 //! | `reject_open` | orders that would add exposure are refused, others pass | text | until cleared |
@@ -233,12 +233,15 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
         }
         Kind::GarbageBody => (path(&given), "\"/info\" or \"/exchange\""),
         Kind::RejectAll | Kind::RejectOpen => (given.is_null() || given.is_string(), "a text"),
-        Kind::DropAfterExecute
-        | Kind::WsDrop
-        | Kind::FeedFreeze
-        | Kind::FeedGap
-        | Kind::PostOnlyWindow
-        | Kind::SessionTerminated => (given.is_null(), "this kind takes none"),
+        Kind::FeedFreeze => {
+            (given.is_null() || matches!(given.as_str(), Some("crossed" | "one_sided")), "\"crossed\" or \"one_sided\"")
+        }
+        Kind::FeedGap => {
+            (given.is_null() || matches!(given.as_str(), Some("duplicate" | "reorder")), "\"duplicate\" or \"reorder\"")
+        }
+        Kind::DropAfterExecute | Kind::WsDrop | Kind::PostOnlyWindow | Kind::SessionTerminated => {
+            (given.is_null(), "this kind takes none")
+        }
     };
     if fits { Ok(given) } else { Err(BadFault::Value(want)) }
 }

@@ -121,6 +121,19 @@ fn faults_of_trading() {
     api.clear();
     api.json("POST", "/sim/clock", &json!({"advance_ms": 60_000}));
     assert_ne!(time(), frozen);
+    api.clear();
+    // The book that stands still may be crossed, or have one side only.
+    api.fault(json!({"kind": "feed_freeze", "coin": "BTC", "value": "crossed"}));
+    let (bid, ask) = api.touch("BTC");
+    assert!(bid > ask);
+    api.clear();
+    api.fault(json!({"kind": "feed_freeze", "coin": "BTC", "value": "one_sided"}));
+    let book = api.info(json!({"type": "l2Book", "coin": "BTC"}));
+    assert_eq!(book["levels"][1], json!([]));
+    assert!(api.info(json!({"type": "allMids"}))["BTC"].is_string(), "the last trade is given instead of a middle");
+    api.clear();
+    let (bid, ask) = api.touch("BTC");
+    assert!(bid < ask);
     // Seen here, in the other two tests, or a fault would go untested.
     assert_eq!(Kind::ALL.len(), 18);
     venue.stop();
