@@ -15,10 +15,9 @@ fn faults_of_answers() {
     let mids = r#"{"type":"allMids"}"#;
     let raw = |body: &str| http(api.addr, "POST", "/exchange", body);
     // latency: a late order is refused by its own expiry.
-    api.fault(json!({"kind": "latency", "value": 400, "count": 1}));
     let action =
         format!(r#"{{"type":"order","orders":[{}],"grouping":"na"}}"#, order(api.touch("BTC").1.floor(), "Gtc"));
-    api.fault(json!({"kind": "latency", "value": {"ms": 300}, "count": 1}));
+    api.fault(json!({"kind": "latency", "value": {"ms": 300, "path": "/exchange"}, "count": 1}));
     assert_eq!(api.act_until(&agent, &action, Some(wall_ms() + 50))["response"], "Action already expired");
     api.clear();
     // http_error
