@@ -171,7 +171,9 @@ impl Desk {
         let known = self.dexes.borrow().clone();
         let (names, views) = tokio::join!(venue.perp_dexs(), join_all(known.iter().cloned().map(|d| self.read_dex(d))));
         let names = names?;
-        let mut views = views.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // A dex the venue no longer lists holds nothing; its refusal must not blind us to the others.
+        let listed = known.iter().zip(views).filter(|(dex, _)| names.contains(dex)).map(|(_, view)| view);
+        let mut views = listed.collect::<Result<Vec<_>, _>>()?;
         let unread = names.iter().filter(|dex| !known.contains(dex)).cloned();
         for view in join_all(unread.map(|dex| self.read_dex(dex))).await {
             views.push(view?);

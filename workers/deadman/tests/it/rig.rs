@@ -21,20 +21,20 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-pub const BUILD: &str = "test-build";
+pub(crate) const BUILD: &str = "test-build";
 /// Set in the child that is to be the worker.
-pub const WORKER: &str = "HOLDFAST_TEST_DEADMAN";
+pub(crate) const WORKER: &str = "HOLDFAST_TEST_DEADMAN";
 /// Nothing here takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a test on a current-thread runtime with local tasks.
-pub fn run<F: Future>(test: F) -> F::Output {
+pub(crate) fn run<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
 /// One request to the venue; the body of a 200.
-pub fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> Value {
+pub(crate) fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> Value {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
@@ -49,7 +49,7 @@ pub fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> Value {
 }
 
 /// The paper venue.
-pub struct Venue {
+pub(crate) struct Venue {
     pub addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -71,11 +71,11 @@ impl Venue {
         Self { addr, stop: Some(stop), thread: Some(thread) }
     }
 
-    pub fn fault(&self, body: Value) {
+    pub(crate) fn fault(&self, body: Value) {
         http(self.addr, "POST", "/sim/fault", &body.to_string());
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.take().map(|stop| stop.send(()));
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
@@ -91,7 +91,7 @@ impl Drop for Venue {
 
 /// How a rig differs from the plain one.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     pub settings: Settings,
     /// Injected before the worker starts.
     pub faults: Vec<Value>,
@@ -100,7 +100,7 @@ pub struct Setup {
 }
 
 /// All of it.
-pub struct Rig {
+pub(crate) struct Rig {
     pub dir: tempfile::TempDir,
     pub home: Home,
     pub venue: Venue,
@@ -117,7 +117,7 @@ pub struct Rig {
 
 impl Rig {
     /// Starts venue and worker and waits for its hello.
-    pub async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().to_owned());
         for folder in ["run", "keys", "data", "logs", "venue"] {
@@ -198,12 +198,12 @@ impl Rig {
         Self { dir, home, venue, child, pid, account, engine, from, to, cut: Some(cut), nonce: clock::wall_ms() }
     }
 
-    pub async fn tell(&self, message: ToWorker) {
+    pub(crate) async fn tell(&self, message: ToWorker) {
         self.to.send(message).await.unwrap();
     }
 
     /// The next report that fits, within the patience.
-    pub async fn until<T>(&mut self, what: &str, mut fits: impl FnMut(FromWorker) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut fits: impl FnMut(FromWorker) -> Option<T>) -> T {
         let wait = async {
             loop {
                 let report = self.from.recv().await.unwrap_or_else(|| panic!("link ended before: {what}"));
@@ -215,12 +215,12 @@ impl Rig {
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never happened: {what}"))
     }
 
-    pub async fn ready(&mut self) {
+    pub(crate) async fn ready(&mut self) {
         self.until("ready", |r| matches!(r, FromWorker::Ready { .. }).then_some(())).await;
     }
 
     /// Orders a job and answers its verdicts, the last of which is flat.
-    pub async fn reduce(&mut self, job: u64, kind: JobKind) -> Vec<JobProgress> {
+    pub(crate) async fn reduce(&mut self, job: u64, kind: JobKind) -> Vec<JobProgress> {
         self.tell(ToWorker::Reduce { job: JobId(job), kind }).await;
         let mut verdicts = Vec::new();
         loop {
@@ -239,12 +239,12 @@ impl Rig {
     }
 
     /// A position from nowhere.
-    pub fn hold(&self, coin: &str, size: &str) {
+    pub(crate) fn hold(&self, coin: &str, size: &str) {
         self.venue.fault(json!({"kind": "foreign_position", "coin": coin, "value": size}));
     }
 
     /// A resting BTC order of the engine's, 5 % below the market; not reduce-only.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         let book = http(self.venue.addr, "POST", "/info", &json!({"type": "l2Book", "coin": "BTC"}).to_string());
         let bid: f64 = book["levels"][0][0]["px"].as_str().unwrap().parse().unwrap();
         let px = format!("{}", (bid * 0.95).floor());
@@ -261,7 +261,7 @@ impl Rig {
     }
 
     /// Positions and orders as the venue itself shows them, over all dexes.
-    pub fn open(&self) -> (usize, usize) {
+    pub(crate) fn open(&self) -> (usize, usize) {
         let ask = |body: Value| http(self.venue.addr, "POST", "/info", &body.to_string());
         let dexes = ask(json!({"type": "perpDexs"}));
         let (mut positions, mut orders) = (0, 0);
@@ -276,13 +276,13 @@ impl Rig {
     }
 
     /// Lines of the witness.
-    pub fn witness(&self) -> Vec<Value> {
+    pub(crate) fn witness(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.dir.path().join("venue/orders.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Nothing any client ever sent raised exposure.
-    pub fn nothing_grew(&self) {
+    pub(crate) fn nothing_grew(&self) {
         for line in self.witness() {
             let injected = line["origin"] == "injected";
             assert!(injected || line["increased_exposure"] != true, "{line}");
@@ -290,18 +290,18 @@ impl Rig {
     }
 
     /// The supervisor dies: process and connection.
-    pub fn lose_supervisor(&mut self) {
+    pub(crate) fn lose_supervisor(&mut self) {
         self.pid.kill().unwrap();
         self.pid.wait().unwrap();
         self.cut_link();
     }
 
-    pub fn cut_link(&mut self) {
+    pub(crate) fn cut_link(&mut self) {
         self.cut.take().map(|cut| cut.send(()));
     }
 
     /// Waits for the worker to end; its exit code.
-    pub async fn ended(&mut self) -> i32 {
+    pub(crate) async fn ended(&mut self) -> i32 {
         let end = clock::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -312,7 +312,7 @@ impl Rig {
         }
     }
 
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let text = std::fs::read_to_string(self.home.run().join("deadman-report.json")).expect("a report");
         serde_json::from_str(&text).unwrap()
     }
