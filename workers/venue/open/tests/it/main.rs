@@ -112,6 +112,9 @@ fn order() -> OpenOrder {
     OpenOrder::new(&asset(), Side::Buy, px, sz, Tif::Gtc, Cloid::new([1; 16])).unwrap()
 }
 
+/// What the server does, and what that must be taken for.
+type Row = (Act, fn(&Outcome) -> bool);
+
 fn answer(body: &str) -> Act {
     Act::Answer(200, body.to_owned())
 }
@@ -153,7 +156,7 @@ async fn nothing_leaves_without_a_permit_that_is_live_at_the_last_moment() {
 
 #[tokio::test]
 async fn doubtful_answers_are_unknown_and_sent_once() {
-    let rows: [(Act, fn(&Outcome) -> bool); 6] = [
+    let rows: [Row; 6] = [
         (Act::Hang, |o| *o == Outcome::Unknown(Unknown::Timeout)),
         (Act::Close, |o| matches!(o, Outcome::Unknown(Unknown::Transport(_)))),
         (Act::Cut, Outcome::is_unknown),
@@ -177,13 +180,21 @@ async fn the_exit_reserve_and_an_unstored_nonce_stop_opening() {
     assert_eq!(result.outcome.refusal(), Some(RefusalClass::NotSent));
 
     let key = AgentKey::from_hex(b"0123456789012345678901234567890123456789012345678901234567890123").unwrap();
-    let nonces = Nonces::unstored(key.address());
+    let nonces = Nonces::unstored();
     let fresh = World::new(answer(RESTING)).await;
     let opener =
         Opener::new(&fresh.venue, Arc::new(key), Arc::new(nonces), Box::new(fresh.record.clone()), holder()).unwrap();
     let result = opener.open(opener.permit().unwrap(), order(), &clock()).await;
     assert_eq!(result.outcome.refusal(), Some(RefusalClass::NotSent));
     assert!(world.server.seen().is_empty() && fresh.server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn warming_sends_a_read_and_nothing_else() {
+    let world = World::new(answer(r#"{"time":1}"#)).await;
+    assert!(world.opener.warm().await);
+    let seen = world.server.seen();
+    assert_eq!((seen.len(), seen[0].path.as_str()), (1, "/info"));
 }
 
 #[tokio::test]

@@ -10,13 +10,16 @@ use holdfast_venue_reduce::wire::{AssetIndex, Cloid, Dex, Oid, Tif};
 
 const DONE: &str = r#"{"status":"ok","response":{"type":"default"}}"#;
 
+/// What the server does, and what that must be taken for.
+type Row = (Act, fn(&Outcome) -> bool);
+
 fn answer(status: u16, body: &str) -> Act {
     Act::Answer(status, body.to_owned())
 }
 
 #[tokio::test]
 async fn every_kind_of_answer_has_its_verdict() {
-    let rows: [(Act, fn(&Outcome) -> bool); 11] = [
+    let rows: [Row; 11] = [
         (answer(200, DONE), |o| *o == Outcome::Accepted(Accepted::Done)),
         (
             answer(
@@ -86,7 +89,7 @@ async fn cancels_go_in_batches_with_fresh_nonces_and_an_expiry() {
     }
     assert!(client(&server.url).cancel(&[], AT).await.outcomes.is_empty());
 
-    server.then(&[statuses("cancel", ok, 1)]);
+    let server = Server::start(&[statuses("cancel", ok, 1)]).await;
     let by_cloid = [CancelCloid { asset: AssetIndex(3), cloid: Cloid::new([5; 16]) }];
     assert!(client(&server.url).cancel_by_cloid(&by_cloid, AT).await.single().unwrap().is_accepted());
     let last = server.seen().pop().unwrap().body;

@@ -7,6 +7,9 @@ use holdfast_venue_reduce::client::{ReadError, Venue};
 use holdfast_venue_reduce::read::{DexScope, OrderRef, OrderStatus};
 use holdfast_venue_reduce::wire::{Dex, Oid};
 
+/// What the server does, and what that must be taken for.
+type Row = (Act, fn(&ReadError) -> bool);
+
 fn answer(body: &str) -> Act {
     Act::Answer(200, body.to_owned())
 }
@@ -50,7 +53,7 @@ async fn flat_is_proven_over_every_dex_or_not_at_all() {
 
 #[tokio::test]
 async fn a_read_without_an_answer_is_an_error() {
-    let rows: [(Act, fn(&ReadError) -> bool); 7] = [
+    let rows: [Row; 7] = [
         (Act::Hang, |e| matches!(e, ReadError::Timeout)),
         (Act::Close, |e| matches!(e, ReadError::Transport(_))),
         (Act::Cut, |e| matches!(e, ReadError::Transport(_))),

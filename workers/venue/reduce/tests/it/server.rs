@@ -32,7 +32,6 @@ pub(crate) struct Server {
     /// `http://127.0.0.1:port`.
     pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    script: Arc<Mutex<VecDeque<Act>>>,
 }
 
 impl Server {
@@ -41,23 +40,17 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let script = Arc::new(Mutex::new(script.iter().cloned().collect::<VecDeque<_>>()));
-        let (seen2, script2) = (Arc::clone(&seen), Arc::clone(&script));
+        let seen2 = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&seen2), Arc::clone(&script2)));
+                tokio::spawn(serve(stream, Arc::clone(&seen2), Arc::clone(&script)));
             }
         });
-        Self { url, seen, script }
+        Self { url, seen }
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
-    }
-
-    pub(crate) fn then(&self, acts: &[Act]) {
-        let mut script = self.script.lock().unwrap();
-        script.clear();
-        script.extend(acts.iter().cloned());
     }
 }
 
