@@ -25,7 +25,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Longest sleep of the loop: own gaps must be noticed.
 const TURN: Span = Span::from_ms(500);
@@ -66,6 +66,7 @@ pub(crate) struct Deadman {
     operator: Operator,
     loss_acted: bool,
     draining: bool,
+    writing: Option<oneshot::Receiver<()>>,
 }
 
 /// What ended one turn of the loop.
@@ -116,6 +117,7 @@ impl Deadman {
             operator: Operator::default(),
             loss_acted: false,
             draining: false,
+            writing: None,
         }
     }
 
@@ -213,11 +215,11 @@ impl Deadman {
         if self.loss_acted && self.watch.ended() {
             let venue_gone = self.unproven().is_some() && self.venue_went_with_the_tree(now);
             if venue_gone {
-                self.write_record("venue is gone with the tree: nothing left to close");
+                self.last_words("venue is gone with the tree: nothing left to close").await;
                 return Some(Exit::Drained);
             }
             if self.ladder.as_ref().is_none_or(Ladder::done) {
-                self.write_record("supervisor lost: the policy is carried out");
+                self.last_words("supervisor lost: the policy is carried out").await;
                 return Some(Exit::Drained);
             }
         }
@@ -290,7 +292,7 @@ impl Deadman {
         self.begin(now, job, kind, None);
     }
 
-    fn begin(&mut self, now: Tick, job: JobId, kind: JobKind, reply: Option<tokio::sync::oneshot::Sender<u64>>) {
+    fn begin(&mut self, now: Tick, job: JobId, kind: JobKind, reply: Option<oneshot::Sender<u64>>) {
         tracing::warn!(job = job.0, ?kind, "reduce job begins");
         self.attempt = self.attempt.saturating_add(1);
         if let Some(reply) = reply {
@@ -356,7 +358,11 @@ impl Deadman {
         let verdict = progress.state.is_verdict();
         self.said = Some((progress, now));
         if self.loss_acted && verdict {
-            self.write_record("supervisor lost: working on the policy");
+            // One write at a time: a disk that hangs must not collect threads.
+            let busy = self.writing.as_mut().is_some_and(|w| w.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+            if !busy {
+                self.writing = Some(self.write_record("supervisor lost: working on the policy"));
+            }
         }
     }
 
@@ -430,7 +436,13 @@ impl Deadman {
             && record::paper_venue_is_gone(&self.ctx.home)
     }
 
-    fn write_record(&self, note: &str) {
+    /// The report, waited for a moment: nobody will write it after us.
+    async fn last_words(&self, note: &str) {
+        tracing::warn!(note, "leaving");
+        let _ = tokio::time::timeout(FAREWELL, self.write_record(note)).await;
+    }
+
+    fn write_record(&self, note: &str) -> oneshot::Receiver<()> {
         let boot = &self.ctx.boot;
         let policy = match boot.settings.deadman.on_supervisor_loss {
             OnSupervisorLoss::Cancel => "cancel",
@@ -445,7 +457,7 @@ impl Deadman {
             progress: self.said.as_ref().map(|(progress, _)| progress.clone()),
             note: note.to_owned(),
         };
-        record::write(&self.ctx.home, &record);
+        record::write(&self.ctx.home, record)
     }
 
     /// A clean stop: clears the venue's switch only when a fresh read shows the account flat; otherwise it stays armed.

@@ -1,5 +1,14 @@
 //! Deadman as a real process against the real paper venue, with its supervisor played by the test.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::exit,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed expectation is how a test speaks"
+)]
+
 mod rig;
 
 use holdfast_core::ids::Role;
