@@ -14,7 +14,12 @@ const CHILD: &str = "HOLDFAST_TEST_PAPER_HOME";
 fn child_venue() {
     let Some(home) = std::env::var_os(CHILD) else { return };
     let ready = |addr: std::net::SocketAddr| println!("\nLISTENING {addr}");
-    block_on(serve(config(Path::new(&home), 0), ready, std::future::pending(), || ())).unwrap();
+    let mut config = config(Path::new(&home), 0);
+    // By hand, to see what an idle venue costs at the market's own speed.
+    if std::env::var_os("HOLDFAST_TEST_OWN_SPEED").is_some() {
+        config.speed = None;
+    }
+    block_on(serve(config, ready, std::future::pending(), || ())).unwrap();
 }
 
 fn spawn(home: &Path) -> (Child, Api) {

@@ -1,5 +1,12 @@
 //! The venue as its clients see it: real sockets, real signatures, real files.
-#![expect(unreachable_pub, reason = "test code has no readers but its own")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    reason = "a failed expectation is how a test speaks"
+)]
 mod books;
 mod broken;
 mod rules;
