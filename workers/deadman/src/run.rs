@@ -31,8 +31,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 const TURN: Span = Span::from_ms(500);
 /// Not ready by then: ready all the same, with everything unknown. A dead venue is no reason to be absent.
 const READY_ANYWAY: Span = Span::from_ms(3000);
-/// Between two attempts at first contact.
+/// First pause between two attempts at first contact; doubles, because each one costs much of the venue's patience.
 const CONTACT_RETRY: Span = Span::from_ms(500);
+/// Longest pause between two attempts at first contact.
+const CONTACT_RETRY_MAX: Span = Span::from_ms(16_000);
 /// Progress of a running job is repeated this often, so that nobody takes waiting for death.
 const SAY_AGAIN: Span = Span::from_ms(2000);
 /// The venue unreachable this long after the supervisor's loss, and no paper venue alive: nothing is left to close.
@@ -53,6 +55,7 @@ pub(crate) struct Deadman {
     born: Tick,
     contact: Option<Later<Result<(), FirstContact>>>,
     contact_due: Option<Tick>,
+    contact_pause: Span,
     ladder: Option<Ladder>,
     errand: Option<Later<Event>>,
     wake: Option<Tick>,
@@ -104,6 +107,7 @@ impl Deadman {
             born: now,
             contact: None,
             contact_due: Some(now),
+            contact_pause: CONTACT_RETRY,
             ladder: None,
             errand: None,
             wake: None,
@@ -158,7 +162,7 @@ impl Deadman {
                 Woken::Order(order) => self.order(now, order),
                 Woken::ProcessEnded => {
                     tracing::error!("the supervisor's process ended");
-                    self.watch.sign(now, Sign::ProcessEnded);
+                    self.supervisor_ended(now, Sign::ProcessEnded);
                 }
                 Woken::Wish(wish) => {
                     tracing::warn!(kind = ?wish.kind, "asked at the door");
@@ -176,7 +180,8 @@ impl Deadman {
                 Woken::Contact(Err(error @ FirstContact::AgentAddress)) => return Exit::Failed(error.to_string()),
                 Woken::Contact(Err(error @ FirstContact::Later(_))) => {
                     tracing::warn!(%error, "first contact with the venue failed");
-                    self.contact_due = Some(now.after(CONTACT_RETRY));
+                    self.contact_due = Some(now.after(self.contact_pause));
+                    self.contact_pause = Span(self.contact_pause.0.saturating_mul(2)).min(CONTACT_RETRY_MAX);
                 }
             }
         }
@@ -241,7 +246,7 @@ impl Deadman {
             Order::SupervisorGone => {
                 self.linked = false;
                 tracing::error!("the supervisor's connection ended");
-                self.watch.sign(now, Sign::LinkEnded);
+                self.supervisor_ended(now, Sign::LinkEnded);
             }
             Order::Beat(ToWorker::Beat { mode, .. }) | Order::Message(ToWorker::Beat { mode, .. }) => {
                 self.watch.sign(now, Sign::Beat);
@@ -411,6 +416,14 @@ impl Deadman {
             let _ = self.ctx.report(FromWorker::DeadMan(report.clone()));
             self.reported = Some(report);
         }
+    }
+
+    /// If it was acted upon while it was only silent, that may be long ago: an end calls for a new look.
+    fn supervisor_ended(&mut self, now: Tick, sign: Sign) {
+        if !self.watch.ended() && self.unproven().is_none() {
+            self.loss_acted = false;
+        }
+        self.watch.sign(now, sign);
     }
 
     fn supervisor_lost(&mut self, now: Tick) {

@@ -18,6 +18,8 @@ use holdfast_ipc::clock;
 use holdfast_ipc::conn::Conn;
 use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::message::{FromWorker, ToWorker};
+use holdfast_venue_reduce::reduce::{ReduceClient, Timing};
+use holdfast_venue_reduce::wire::Dex;
 use rig::{BUILD, PATIENCE, Rig, Setup, WORKER, run};
 use serde_json::json;
 use std::time::Duration;
@@ -282,5 +284,46 @@ fn idling_costs_little() {
         let ticks = spent() - before;
         println!("idle: {ticks} ticks of 10 ms in 10 s");
         assert!(ticks <= 10, "{ticks} ticks of 10 ms in 10 s, unoptimised");
+    });
+}
+
+/// The requests a flatten needs, sent bare: read, close, read, read, each read asking everything at once.
+async fn bare(client: &ReduceClient) -> u64 {
+    let venue = client.venue();
+    let dexes: Vec<Dex> = vec![Dex::first(), "alt".parse().unwrap()];
+    let read = || async {
+        let each = dexes.iter().map(|dex| async { tokio::join!(venue.open_orders(dex), venue.clearinghouse(dex)) });
+        let (names, all) = tokio::join!(venue.perp_dexs(), futures_util::future::join_all(each));
+        names.unwrap();
+        all.into_iter().for_each(|(orders, account)| drop((orders.unwrap(), account.unwrap())));
+    };
+    let began = clock::now();
+    read().await;
+    let now_ms = clock::wall_ms();
+    assert!(client.noop(Timing { now_ms, expires_after_ms: now_ms + 5000 }).await.single().unwrap().is_accepted());
+    read().await;
+    read().await;
+    clock::now().since(began).0 / 1000
+}
+
+#[test]
+fn kill_to_proven_flat_takes_little_more_than_its_round_trips() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        let client = rig.bare_client();
+        let (mut whole, mut limit) = (Vec::new(), Vec::new());
+        for job in 1..=15 {
+            rig.hold("BTC", "0.05");
+            rig.hold("ETH", "-0.7");
+            let began = clock::now();
+            assert_eq!(rig.reduce(job, JobKind::Flatten).await.len(), 1);
+            whole.push(clock::now().since(began).0 / 1000);
+            limit.push(bare(&client).await);
+        }
+        whole.sort_unstable();
+        limit.sort_unstable();
+        println!("kill to proven flat: {} us, bare round trips {} us (medians)", whole[7], limit[7]);
+        assert!(whole[7] < limit[7] * 3, "{whole:?} {limit:?}");
     });
 }

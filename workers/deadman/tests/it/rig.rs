@@ -11,6 +11,9 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::settings::Settings;
 use holdfast_paper_venue::market::MarketSource;
 use holdfast_paper_venue::{PaperConfig, serve};
+use holdfast_venue_reduce::client::{Venue as VenueClient, VenueConfig};
+use holdfast_venue_reduce::nonce::Nonces;
+use holdfast_venue_reduce::reduce::ReduceClient;
 use holdfast_venue_reduce::sign::{AgentKey, Context, signed_body};
 use holdfast_venue_reduce::wire::Network;
 use serde_json::{Value, json};
@@ -18,6 +21,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -126,6 +130,7 @@ impl Rig {
         let (master, engine, own) =
             (AgentKey::generate().unwrap(), AgentKey::generate().unwrap(), AgentKey::generate().unwrap());
         own.save_new(&home.deadman_key()).unwrap();
+        engine.save_new(&home.engine_key()).unwrap();
         let account = master.address().to_string();
         let agents = json!({"engine": engine.address().to_string(), "deadman": own.address().to_string()});
         let file = json!({"account": account, "agents": agents, "start_usd": "1000000"});
@@ -258,6 +263,14 @@ impl Rig {
         let body = signed_body(&self.engine, &action, &context).unwrap();
         let answer = http(self.venue.addr, "POST", "/exchange", std::str::from_utf8(&body).unwrap());
         assert!(answer["response"]["data"]["statuses"][0]["resting"].is_object(), "{answer}");
+    }
+
+    /// A client of the test's own, with the engine's key.
+    pub(crate) fn bare_client(&self) -> ReduceClient {
+        let key = AgentKey::load(&self.home.engine_key()).unwrap();
+        let url = format!("http://{}", self.venue.addr);
+        let config = VenueConfig::new(&url, Network::Testnet, self.account.parse().unwrap(), clock::now);
+        ReduceClient::new(&VenueClient::new(config).unwrap(), Arc::new(key), Arc::new(Nonces::unstored()))
     }
 
     /// Positions and orders as the venue itself shows them, over all dexes.
