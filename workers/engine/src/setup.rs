@@ -59,7 +59,7 @@ pub(crate) fn desk(boot: &Bootstrap, home: &Home, scribe: Scribe) -> Result<Desk
     let key = Arc::new(AgentKey::load(&home.engine_key())?);
     let nonces = Nonces::open(&home.engine_nonce(), key.address()).unwrap_or_else(|error| {
         tracing::error!(%error, "nonces cannot be stored: closing only");
-        Nonces::unstored(key.address())
+        Nonces::unstored()
     });
     let nonces = Arc::new(nonces);
     let reduce = ReduceClient::new(&venue, Arc::clone(&key), Arc::clone(&nonces));
