@@ -88,12 +88,14 @@ fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again()
         let mut engine = Engine::start(&world, 1).await;
         engine.reconcile(1).await;
         // The order is executed; its answer is still on the way when the engine dies.
-        world.fault(r#"{"kind":"latency","value":{"ms":1500,"where":"after"}}"#);
+        world.forging.set(true);
+        world.fault(r#"{"kind":"latency","value":{"ms":1500,"where":"after"},"for_ms":20000}"#);
         engine.permitted.set(true);
         until("an order at the venue", || (!world.orders().is_empty()).then_some(())).await;
         engine.kill();
         drop(engine);
-        world.fault(r#"{"kind":"latency","value":{"ms":0,"where":"after"},"count":1}"#);
+        world.clear_faults();
+        world.forging.set(false);
         let sent = world.orders().len();
         assert_eq!(sent, 1);
         let unsettled = world.journal().iter().filter(|line| !line["entry"]["outcome"].is_null()).count();

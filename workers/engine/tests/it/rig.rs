@@ -2,8 +2,9 @@
 
 use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::limits::PERMIT_LEASE;
+use holdfast_core::money::{Px, Sz};
 use holdfast_core::permit::{Grant, PermitKey};
-use holdfast_core::report::{JournalHealth, MarketState};
+use holdfast_core::report::{AccountView, JournalHealth, MarketState};
 use holdfast_core::time::Span;
 use holdfast_engine::reconcile::view_of;
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
@@ -60,6 +61,8 @@ pub struct World {
     pub settings: Settings,
     /// The sensor publishes only while this is set.
     pub sensing: Rc<Cell<bool>>,
+    /// The sensor makes up a rising market from what it saw last, without asking a venue that is slow.
+    pub forging: Rc<Cell<bool>>,
     port: u16,
     _venue_ends: tokio::sync::oneshot::Sender<()>,
 }
@@ -103,7 +106,8 @@ impl World {
         settings.strategy.hold_bars = 6;
         settings.limits.orders_per_minute = 1000;
         let sensing = Rc::new(Cell::new(true));
-        let world = Self { folder, home, settings, sensing, port, _venue_ends: venue_ends };
+        let forging = Rc::new(Cell::new(false));
+        let world = Self { folder, home, settings, sensing, forging, port, _venue_ends: venue_ends };
         world.sense();
         world
     }
@@ -122,10 +126,28 @@ impl World {
         let out =
             Publisher::<FromSensor>::open(&self.home.sensor_sock(), Epoch(7), Token::new([2; 32]), &[Role::Engine])
                 .unwrap();
-        let (venue, sensing) = (self.venue(), Rc::clone(&self.sensing));
+        let (venue, sensing, forging) = (self.venue(), Rc::clone(&self.sensing), Rc::clone(&self.forging));
         tokio::task::spawn_local(async move {
+            let (mut market, mut account, mut steps) = (None::<MarketView>, None::<AccountView>, 0_i64);
             for turn in 0_u64.. {
-                if sensing.get() {
+                if forging.get() {
+                    steps += 1;
+                    if let (Some(view), Some(account)) = (&market, &account) {
+                        let up = |(px, sz): (Px, Sz)| (px.moved_bps(steps.min(15)).unwrap(), sz);
+                        out.publish(
+                            &FromSensor::Market(MarketView {
+                                venue_ms: clock::wall_ms(),
+                                received: clock::now(),
+                                bid: view.bid.map(up),
+                                ask: view.ask.map(up),
+                                ..view.clone()
+                            }),
+                            None,
+                        );
+                        let account = AccountView { read_at: clock::now(), ..account.clone() };
+                        out.publish(&FromSensor::Account(Box::new(account)), None);
+                    }
+                } else if sensing.get() {
                     if let Ok(Some(book)) = venue.l2_book("BTC").await {
                         let view = MarketView {
                             coin: "BTC".to_owned(),
@@ -137,13 +159,15 @@ impl World {
                             mark: None,
                             skew_ms: 0,
                         };
-                        out.publish(&FromSensor::Market(view), Some("BTC"));
+                        out.publish(&FromSensor::Market(view.clone()), Some("BTC"));
+                        market = Some(view);
                     }
                     if turn % 2 == 0
                         && let Ok(snapshot) = venue.account_snapshot(&DexScope::Only(vec![Dex::first()])).await
                         && let Some(view) = view_of(&snapshot, None)
                     {
-                        out.publish(&FromSensor::Account(Box::new(view)), Some("account"));
+                        out.publish(&FromSensor::Account(Box::new(view.clone())), Some("account"));
+                        account = Some(view);
                     }
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -153,10 +177,19 @@ impl World {
 
     /// Injects a fault at the venue.
     pub fn fault(&self, body: &str) {
+        self.say("POST /sim/fault", body);
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.say("DELETE /sim/faults", "");
+    }
+
+    fn say(&self, what: &str, body: &str) {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let length = body.len();
         let head = format!(
-            "POST /sim/fault HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            "{what} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = String::new();
