@@ -325,3 +325,74 @@ proptest! {
         prop_assert_eq!(again.snapshot(), whole);
     }
 }
+
+fn text(answer: &Value) -> &str {
+    answer["response"].as_str().unwrap_or("")
+}
+
+#[test]
+fn a_spent_quota_lets_one_action_through_every_ten_seconds() {
+    let mut w = World::new("1000");
+    // An account that traded nothing has ten thousand requests; cancels may go twice as far.
+    let orders: Vec<Value> =
+        vec![json!({"a": 0, "b": true, "p": "1", "s": "1", "r": false, "t": {"limit": {"tif": "Gtc"}}}); 1000];
+    for _ in 0..10 {
+        w.act(ME, json!({"type": "order", "orders": orders, "grouping": "na"}));
+    }
+    assert_eq!(w.ex.account(&ME).unwrap().requests, 10_000);
+    assert_eq!(w.act(ME, json!({"type": "cancel", "cancels": [{"a": 0, "o": 1}]}))["status"], "ok");
+    assert_eq!(w.act(ME, json!({"type": "noop"}))["status"], "ok", "the first one over");
+    assert!(text(&w.act(ME, json!({"type": "noop"}))).starts_with("Too many cumulative requests sent"));
+    w.now.boot_ns += 9_900_000_000;
+    assert!(text(&w.act(ME, json!({"type": "noop"}))).starts_with("Too many cumulative requests sent"));
+    w.now.boot_ns += 200_000_000;
+    assert_eq!(w.act(ME, json!({"type": "noop"}))["status"], "ok");
+}
+
+#[test]
+fn a_thousand_open_orders_shut_out_reduce_only_and_triggers() {
+    let mut w = World::new("1000000");
+    w.place(ME, true, "1003", "5", false, "Ioc");
+    let order = json!({"a": 0, "b": true, "p": "900", "s": "0.1", "r": false, "t": {"limit": {"tif": "Gtc"}}});
+    for _ in 0..10 {
+        w.act(ME, json!({"type": "order", "orders": vec![order.clone(); 100], "grouping": "na"}));
+    }
+    assert_eq!(w.ex.live_orders(&ME).len(), 1000);
+    let closing = w.place(ME, false, "997", "5", true, "Ioc");
+    assert!(word(&closing).starts_with("Reduce only and trigger orders are not allowed"));
+    assert_eq!(word(&w.place(ME, true, "900", "0.1", false, "Gtc")), "Too many open orders.");
+    // Cancel first, two hundred at a time: then the exit is open again.
+    let oids: Vec<Value> = w.ex.live_orders(&ME).iter().take(200).map(|o| json!({"a": 0, "o": o.oid})).collect();
+    let answer = w.act(ME, json!({"type": "cancel", "cancels": oids}));
+    assert!(answer["response"]["data"]["statuses"].as_array().unwrap().iter().all(|s| s == "success"));
+    assert_eq!(word(&w.place(ME, false, "997", "5", true, "Ioc")), "filled 5 at 999");
+}
+
+#[test]
+fn only_the_hundred_highest_nonces_are_kept() {
+    let mut w = World::new("1000");
+    let action: Action = serde_json::from_value(json!({"type": "noop"})).unwrap();
+    let base = w.now.ms;
+    let mut send = |nonce: u64| {
+        let signed = Signed { signer: ME, action: &action, nonce, vault: None, expires_after: None };
+        text(&w.ex.execute(&signed, w.now)).to_owned()
+    };
+    for i in (0..200).step_by(2) {
+        assert_eq!(send(base + i), "");
+    }
+    assert_eq!(send(base + 1), "", "between two that are kept, and unused");
+    assert!(send(base).starts_with("Invalid nonce: too low"), "pushed out, so below the smallest kept");
+    assert!(send(base + 1).starts_with("Invalid nonce: duplicate"));
+}
+
+#[test]
+fn one_bad_asset_refuses_the_whole_batch() {
+    let mut w = World::new("1000");
+    let good = json!({"a": 0, "b": true, "p": "990", "s": "1", "r": false, "t": {"limit": {"tif": "Gtc"}}});
+    let mut bad = good.clone();
+    bad["a"] = json!(55);
+    let answer = w.act(ME, json!({"type": "order", "orders": [good, bad], "grouping": "na"}));
+    assert_eq!(answer["response"]["data"]["statuses"].as_array().unwrap().len(), 1);
+    assert!(w.ex.live_orders(&ME).is_empty());
+    assert_eq!(w.lines.iter().filter(|l| l.0 == "order").count(), 2, "both were received, so both are witnessed");
+}
