@@ -1,7 +1,6 @@
 //! The engine as its surroundings see it: a real process, a real venue, a real permit, kills included.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::wildcard_enum_match_arm,
     unreachable_pub,
@@ -175,4 +174,47 @@ fn with_a_silent_sensor_a_position_is_still_closed() {
         until("its close", || world.orders().iter().any(|(_, reduce, o)| *reduce && o == "filled").then_some(())).await;
         world.check_written_and_once();
     });
+}
+
+/// The demonstration must be seen to trade: signals of the default parameters on the bundled market at its own speed.
+#[test]
+fn the_default_strategy_trades_several_times_in_ninety_seconds() {
+    use holdfast_engine::bars::Bars;
+    use holdfast_engine::strategy::{Holding, Strategy, Want};
+    use holdfast_ipc::settings::StrategySettings;
+    use holdfast_paper_venue::market::{Market, MarketKind, MarketSource};
+    let settings = StrategySettings::default();
+    let mut market = Market::open(&MarketSource::Bundled { seed: 1 }).unwrap();
+    let speed = u64::from(market.default_speed());
+    let (mut bars, mut strategy) = (Bars::new(settings.bar_ms), Strategy::new(settings));
+    let (mut holding, mut opened, mut closed, mut published) = (None::<Holding>, 0, 0, 0);
+    loop {
+        let event = market.next_event();
+        let wall_ms = event.at_ms / speed;
+        if wall_ms > 90_000 {
+            break;
+        }
+        let MarketKind::Book { bids, asks } = event.kind else { continue };
+        // A book of a coin is published at most twice a second.
+        if event.coin != "BTC" || bids.is_empty() || asks.is_empty() || wall_ms < published + 500 {
+            continue;
+        }
+        published = wall_ms;
+        let Some(mid) = bids[0].px.mid(asks[0].px) else { continue };
+        let Some(bar) = bars.push(wall_ms, mid) else { continue };
+        match strategy.on_bar(&bar, holding.as_ref()).want {
+            Want::Open { is_buy } => {
+                let size = if is_buy { "1" } else { "-1" }.parse().unwrap();
+                holding = Some(Holding { size, entry_px: mid, since_bar: bar.number });
+                opened += 1;
+            }
+            Want::Close(_) => {
+                holding = None;
+                closed += 1;
+            }
+            Want::Hold => {}
+        }
+    }
+    println!("opened {opened}, closed {closed}");
+    assert!(opened >= 3 && closed >= 2, "opened {opened}, closed {closed}");
 }

@@ -92,7 +92,7 @@ impl World {
             let shutdown = async {
                 let _ = ended.await;
             };
-            let served = runtime.block_on(serve(config, |at| drop(ready.send(at.port())), shutdown, || {}));
+            let served = runtime.block_on(serve(config, |at| ready.send(at.port()).unwrap(), shutdown, || {}));
             if let Err(error) = served {
                 println!("venue: {error}");
             }
