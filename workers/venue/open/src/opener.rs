@@ -84,6 +84,13 @@ impl Opener {
         RiskPermit::mint(self.source.as_ref(), &self.holder)
     }
 
+    /// Keeps a connection open, so that no handshake lies between the permit and the order: call it every 10 s or so.
+    /// Sends a harmless read. True when the venue answered.
+    pub async fn warm(&self) -> bool {
+        let weight = 2;
+        self.venue.budget().take(self.source.now(), weight, Purpose::Open).is_ok() && self.sender.warm().await
+    }
+
     /// Sends one order. `clock` maps the permit's deadline into venue time; the venue refuses the order after it.
     pub async fn open(&self, permit: RiskPermit, order: OpenOrder, clock: &VenueClock) -> OpenResult {
         self.spend(permit, &order.action(), clock, Expect::Orders(1)).await
@@ -105,7 +112,8 @@ impl Opener {
     }
 
     /// The order path. Signing comes first because it takes longest; between the second look at the permit and the
-    /// first byte on the socket there is nothing but the send itself. What is stopped in that gap meets the expiry.
+    /// first byte on the socket there is nothing but the send itself (on a connection [`Opener::warm`] keeps open). What
+    /// is stopped or delayed in that gap meets the expiry.
     async fn spend<A: Serialize>(
         &self,
         permit: RiskPermit,

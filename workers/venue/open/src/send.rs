@@ -11,12 +11,14 @@ use std::time::Duration;
 pub(crate) struct Sender {
     http: Client,
     exchange: Url,
+    info: Url,
 }
 
 impl Sender {
     pub(crate) fn new(config: &VenueConfig) -> Result<Self, ConfigError> {
         let bad = |e: &dyn std::fmt::Display| ConfigError::Build(e.to_string());
         let exchange = config.check()?.join("/exchange").map_err(|e| ConfigError::Url(e.to_string()))?;
+        let info = config.check()?.join("/info").map_err(|e| ConfigError::Url(e.to_string()))?;
         let tls = tls::client_config().map_err(|e| bad(&e))?;
         let http = Client::builder()
             .tls_backend_preconfigured(tls.as_ref().clone())
@@ -31,7 +33,16 @@ impl Sender {
             .tcp_nodelay(true)
             .build()
             .map_err(|e| bad(&e))?;
-        Ok(Self { http, exchange })
+        Ok(Self { http, exchange, info })
+    }
+
+    /// Asks for the venue's time on the order path's own connection. True when it answered.
+    pub(crate) async fn warm(&self) -> bool {
+        let ask = self.http.post(self.info.clone()).header(reqwest::header::CONTENT_TYPE, "application/json");
+        match ask.body(r#"{"type":"exchangeStatus"}"#).send().await {
+            Ok(response) => response.status().as_u16() == 200 && bounded_body(response).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// A request that is complete but for the moment it leaves.

@@ -114,3 +114,60 @@ impl LimitKind {
         Self { limit: Limit { tif } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign::message_pack;
+    use crate::wire::hex_encode;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct File {
+        vectors: Vec<Row>,
+    }
+
+    #[derive(Deserialize)]
+    struct Row {
+        name: String,
+        msgpack_hex: String,
+    }
+
+    fn packed<A: Serialize>(action: &A) -> String {
+        hex_encode(&message_pack(action).unwrap())
+    }
+
+    /// The typed actions pack to the very bytes of the published vectors.
+    #[test]
+    fn typed_actions_are_byte_exact() {
+        let file: File =
+            serde_json::from_str(include_str!("../../../../fixtures/venue/hyperliquid-signing.json")).unwrap();
+        let vector = |name: &str| file.vectors.iter().find(|row| row.name == name).unwrap().msgpack_hex.clone();
+        let cloid = |text: &str| -> Cloid { text.parse().unwrap() };
+
+        let order = ReduceOrder {
+            asset: AssetIndex(4),
+            is_buy: false,
+            px: "2289.7".to_owned(),
+            sz: "0.5".to_owned(),
+            reduce_only: Always,
+            kind: LimitKind::of(Tif::Ioc),
+            cloid: cloid("0x000000000000000000000000000a11ce"),
+        };
+        let close = ReduceAction { orders: &[order], grouping: Grouping::Na };
+        assert_eq!(packed(&close), vector("flatten_ioc_reduce_only_sell_cloid"));
+
+        let cancels = [CancelOid { asset: AssetIndex(0), oid: Oid(127) }];
+        assert_eq!(packed(&CancelAction { cancels: &cancels }), vector("cancel_one_small_oid"));
+        let many: Vec<CancelOid> =
+            (0..17).map(|i| CancelOid { asset: AssetIndex(i % 3), oid: Oid(569_017_209_592 + u64::from(i)) }).collect();
+        assert_eq!(packed(&CancelAction { cancels: &many }), vector("cancel_seventeen_big_oids_array16"));
+
+        let cancels = [CancelCloid { asset: AssetIndex(4), cloid: cloid("0x000000000000000000000000000a11ce") }];
+        assert_eq!(packed(&CancelByCloidAction { cancels: &cancels }), vector("cancel_by_cloid_expires_testnet"));
+        let time = Some(1_790_000_060_010);
+        assert_eq!(packed(&ScheduleCancelAction { time }), vector("schedule_cancel_set"));
+        assert_eq!(packed(&ScheduleCancelAction { time: None }), vector("schedule_cancel_clear"));
+        assert_eq!(packed(&NoopAction {}), vector("noop_burns_a_nonce"));
+    }
+}

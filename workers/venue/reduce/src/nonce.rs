@@ -5,13 +5,16 @@
 //! survives every death of the process; after a host crash the clock itself has moved past the ceiling's meaning, and a
 //! nonce that is too low is a certain refusal, never a second execution.
 
+use crate::wire::Address;
 use holdfast_core::slot::{self, CELL_BYTES};
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How far ahead of the last nonce the stored ceiling lies, in nonces (milliseconds).
 const AHEAD: u64 = 10_000;
@@ -43,25 +46,110 @@ pub struct Nonce {
 
 #[derive(Debug)]
 struct State {
-    file: Option<File>,
-    seq: u64,
     last: u64,
+    /// What was asked to be stored; a nonce up to here needs no new write.
     ceiling: u64,
+    store: Store,
+}
+
+/// Where ceilings go.
+#[derive(Debug)]
+enum Store {
+    None,
+    /// Written before the nonce is handed out.
+    Inline(Writer),
+    /// Handed to a thread of its own, so that a disk that hangs holds up nothing.
+    Background(SyncSender<u64>, Arc<AtomicBool>),
+}
+
+#[derive(Debug)]
+struct Writer {
+    file: File,
+    seq: u64,
+    signer: [u8; 20],
 }
 
 /// The nonces of one signer in this process. One process per agent key.
 #[derive(Debug)]
 pub struct Nonces {
-    signer: [u8; 20],
     state: Mutex<State>,
 }
 
 impl Nonces {
-    /// Opens (and preallocates) the store of `signer`.
+    /// Opens (and preallocates) the store of `signer`. For a process that opens risk: a ceiling is on file before a
+    /// nonce under it is used.
     ///
     /// # Errors
     /// [`NonceError`]. A caller that only reduces may go on with [`Nonces::unstored`].
-    pub fn open(path: &Path, signer: crate::wire::Address) -> Result<Self, NonceError> {
+    pub fn open(path: &Path, signer: Address) -> Result<Self, NonceError> {
+        let (writer, ceiling) = Writer::open(path, signer)?;
+        Ok(Self::with(Store::Inline(writer), ceiling))
+    }
+
+    /// The same for a process that only reduces: writes happen on a thread of their own, so that a hanging disk delays
+    /// no exit. A write that failed or is stuck shows as `stored: false`.
+    ///
+    /// # Errors
+    /// [`NonceError`]. The caller may go on with [`Nonces::unstored`].
+    pub fn open_background(path: &Path, signer: Address) -> Result<Self, NonceError> {
+        let (mut writer, ceiling) = Writer::open(path, signer)?;
+        let (ask, asked) = sync_channel::<u64>(1);
+        let healthy = Arc::new(AtomicBool::new(true));
+        let verdict = Arc::clone(&healthy);
+        std::thread::Builder::new().name("nonces".to_owned()).spawn(move || {
+            while let Ok(ceiling) = asked.recv() {
+                verdict.store(writer.write(ceiling).is_ok(), Ordering::Release);
+            }
+        })?;
+        Ok(Self::with(Store::Background(ask, healthy), ceiling))
+    }
+
+    /// Nonces without a store: every one says `stored: false`. For a reducing process whose disk is gone.
+    #[must_use]
+    pub const fn unstored() -> Self {
+        Self::with(Store::None, 0)
+    }
+
+    const fn with(store: Store, ceiling: u64) -> Self {
+        Self { state: Mutex::new(State { last: ceiling, ceiling, store }) }
+    }
+
+    /// The next nonce, at `now_ms` since the epoch (venue time where known).
+    pub fn next(&self, now_ms: u64) -> Nonce {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A remembered nonce beyond the venue's window comes from a clock that ran far ahead; the venue never took it.
+        let last = if state.last > now_ms.saturating_add(WINDOW_MS) { 0 } else { state.last };
+        let value = now_ms.max(last.saturating_add(1));
+        state.last = value;
+        let stored = state.cover(value);
+        Nonce { value, stored }
+    }
+}
+
+impl State {
+    /// Sees to it that a ceiling at or above `value` is stored.
+    fn cover(&mut self, value: u64) -> bool {
+        let covered = value <= self.ceiling && self.ceiling <= value.saturating_add(WINDOW_MS);
+        let ceiling = value.saturating_add(AHEAD);
+        let handed_over = covered
+            || match &mut self.store {
+                Store::None => false,
+                Store::Inline(writer) => writer.write(ceiling).is_ok(),
+                Store::Background(ask, _) => ask.try_send(ceiling).is_ok(),
+            };
+        if !covered && handed_over {
+            self.ceiling = ceiling;
+        }
+        match &self.store {
+            Store::None => false,
+            Store::Inline(_) => handed_over,
+            Store::Background(_, healthy) => handed_over && healthy.load(Ordering::Acquire),
+        }
+    }
+}
+
+impl Writer {
+    fn open(path: &Path, signer: Address) -> Result<(Self, u64), NonceError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -82,40 +170,16 @@ impl Nonces {
             file.write_all_at(&missing, cell.len() as u64)?;
             file.sync_all()?;
         }
-        let state = State { file: Some(file), seq, last: ceiling, ceiling };
-        Ok(Self { signer: *signer.bytes(), state: Mutex::new(state) })
+        Ok((Self { file, seq, signer: *signer.bytes() }, ceiling))
     }
 
-    /// Nonces without a store: every one says `stored: false`. For a reducing process whose disk is gone.
-    #[must_use]
-    pub const fn unstored(signer: crate::wire::Address) -> Self {
-        let state = State { file: None, seq: 0, last: 0, ceiling: 0 };
-        Self { signer: *signer.bytes(), state: Mutex::new(state) }
-    }
-
-    /// The next nonce, at `now_ms` since the epoch (venue time where known).
-    pub fn next(&self, now_ms: u64) -> Nonce {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // A remembered nonce beyond the venue's window comes from a clock that ran far ahead; the venue never took it.
-        let last = if state.last > now_ms.saturating_add(WINDOW_MS) { 0 } else { state.last };
-        let value = now_ms.max(last.saturating_add(1));
-        state.last = value;
-        let fits = value <= state.ceiling && state.ceiling <= value.saturating_add(WINDOW_MS);
-        let stored = fits || state.store(value.saturating_add(AHEAD), &self.signer).is_ok();
-        Nonce { value, stored }
-    }
-}
-
-impl State {
-    fn store(&mut self, ceiling: u64, signer: &[u8; 20]) -> Result<(), NonceError> {
-        let file = self.file.as_ref().ok_or(NonceError::Foreign)?;
+    fn write(&mut self, ceiling: u64) -> Result<(), NonceError> {
         let seq = self.seq.saturating_add(1);
         let mut payload = Vec::with_capacity(28);
-        payload.extend_from_slice(signer);
+        payload.extend_from_slice(&self.signer);
         payload.extend_from_slice(&ceiling.to_be_bytes());
-        file.write_all_at(&slot::encode(seq, &payload)?, slot::offset_of(seq))?;
+        self.file.write_all_at(&slot::encode(seq, &payload)?, slot::offset_of(seq))?;
         self.seq = seq;
-        self.ceiling = ceiling;
         Ok(())
     }
 }
@@ -131,7 +195,6 @@ fn parse(payload: &[u8], signer: &[u8; 20]) -> Result<u64, NonceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Address;
 
     const ME: Address = Address::new([7; 20]);
     const NOW: u64 = 1_790_000_000_000;
@@ -166,9 +229,26 @@ mod tests {
 
     #[test]
     fn a_store_that_cannot_be_written_still_yields_nonces_and_says_so() {
-        let nonces = Nonces::unstored(ME);
+        let nonces = Nonces::unstored();
         assert_eq!(nonces.next(NOW), Nonce { value: NOW, stored: false });
         assert_eq!(nonces.next(NOW), Nonce { value: NOW + 1, stored: false });
+    }
+
+    #[test]
+    fn a_background_store_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nonce");
+        let nonces = Nonces::open_background(&path, ME).unwrap();
+        let last = (0..5).map(|_| nonces.next(NOW)).last().unwrap();
+        assert!(last.stored);
+        drop(nonces);
+        // The writer thread ends after the last ceiling; wait for what it wrote.
+        let mut tries = 0;
+        while !Writer::open(&path, ME).is_ok_and(|(_, ceiling)| ceiling >= last.value) {
+            tries += 1;
+            assert!(tries < 10_000, "the ceiling never reached the file");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -181,7 +261,7 @@ mod tests {
         nonces.next(NOW + 50_000);
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[0xff; 64], slot::offset_of(2)).unwrap();
-        assert!(Nonces::open(&path, ME).unwrap().next(NOW).value > NOW);
+        assert!(Nonces::open(&path, ME).is_ok(), "the older slot is whole");
         file.write_all_at(&[0xff; 64], slot::offset_of(1)).unwrap();
         assert!(matches!(Nonces::open(&path, ME), Err(NonceError::Damaged(_))));
     }

@@ -226,7 +226,7 @@ impl Room {
 
 /// Whether another live order can move the position toward and past flat without the venue shrinking it.
 fn counts(order: &OpenOrder, closing: Side) -> bool {
-    order.side == closing && !order.reduce_only && !order.is_position_tpsl
+    order.side == closing && !order.reduce_only
 }
 
 impl OpenOrder {

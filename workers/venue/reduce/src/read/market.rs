@@ -3,8 +3,8 @@
 use super::parse;
 use crate::client::ReadError;
 use crate::wire::{AssetIndex, Dex, PriceRule};
-use holdfast_core::money::{Px, Sz};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use holdfast_core::money::{Px, Sz, Usd};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// First index of builder dexes, and the room each one has.
@@ -132,7 +132,7 @@ pub(super) fn parse_dexs(body: &[u8]) -> Result<Vec<Dex>, ReadError> {
 #[serde(rename_all = "camelCase")]
 pub struct AssetCtx {
     /// Funding rate per hour.
-    pub funding: holdfast_core::money::Usd,
+    pub funding: Usd,
     /// Price that margin and triggers use.
     #[serde(deserialize_with = "px_or_none")]
     pub mark_px: Option<Px>,
@@ -155,13 +155,9 @@ pub(super) fn parse_contexts(body: &[u8], dex: &Dex, position: usize) -> Result<
     Ok(assets.into_iter().zip(contexts).collect())
 }
 
-/// A price, or nothing where the venue says null or zero. Unreadable text is an error.
+/// A price, or nothing where the venue says null, zero or less. Unreadable text is an error.
 pub(crate) fn px_or_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Px>, D::Error> {
-    match Option::<Sz>::deserialize(d)? {
-        None => Ok(None),
-        Some(zero) if zero.is_zero() => Ok(None),
-        Some(some) => Px::new(some.get()).map(Some).map_err(de::Error::custom),
-    }
+    Ok(Option::<Usd>::deserialize(d)?.and_then(|value| Px::new(value.get()).ok()))
 }
 
 pub(super) fn parse_mids(body: &[u8]) -> Result<BTreeMap<String, Px>, ReadError> {

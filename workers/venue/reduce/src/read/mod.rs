@@ -257,3 +257,6 @@ impl Venue {
         self.budget().charge(self.now(), weight);
     }
 }
+
+#[cfg(test)]
+mod tests;
