@@ -1,6 +1,6 @@
 //! What the supervisor hands a worker at birth: one JSON line on the inherited standard input.
 //!
-//! Nothing of it appears on a command line or in the environment. The pipe stays open as long as the supervisor lives.
+//! Nothing of it appears on a command line or in the environment.
 
 use crate::settings::Settings;
 use holdfast_core::ids::{Epoch, Generation, Role};

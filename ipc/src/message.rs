@@ -67,6 +67,8 @@ pub enum ToWorker {
         /// The deadline.
         expires_wall_ms: Option<u64>,
     },
+    /// Engine: the operator resumed; a reached limit starts anew from here.
+    Acknowledge {},
     /// Api: the document to serve.
     Status {
         /// The document.

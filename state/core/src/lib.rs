@@ -22,12 +22,23 @@
 
 extern crate alloc;
 
+pub mod command;
+pub mod drain;
+pub mod durable;
+pub mod event;
+#[cfg(test)]
+mod golden;
 pub mod ids;
+pub mod lease;
 pub mod limits;
+pub mod machine;
 pub mod money;
 pub mod permit;
 pub mod registry;
 pub mod report;
+pub mod resolve;
+pub mod restart;
 pub mod slot;
 pub mod status;
 pub mod time;
+pub mod worker;

@@ -36,6 +36,10 @@ pub const OWN_GAP: Span = Span::from_ms(1500);
 pub const MARKET_MAX_AGE: Span = Span::from_ms(3000);
 /// An account reading older than this leaves exposure unknown.
 pub const ACCOUNT_MAX_AGE: Span = Span::from_ms(5000);
+/// The engine reports its journal every second; a report older than this counts as an unhealthy journal.
+pub const JOURNAL_MAX_AGE: Span = Span::from_ms(3000);
+/// How long a broken link keeps new risk blocked after it was mended.
+pub const IPC_CLEAN: Span = Span::from_ms(10_000);
 /// First restart after the immediate one waits this long; each further one doubles.
 pub const BACKOFF_FIRST: Span = Span::from_ms(250);
 /// Longest wait between restarts.

@@ -1,1 +1,19 @@
-//! Placeholder.
+//! What is on disk: durable cells for small state, and the decision journal.
+//!
+//! * A file has one writer: the open file is locked, a second opener is refused.
+//! * What does not verify is a typed error that names the file and the next step, never a default.
+//! * A failed write or sync is told to the caller and never retried behind its back.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a failed expectation is how a test speaks"
+    )
+)]
+
+mod cell;
+pub mod journal;
+
+pub use cell::{Cell, CellError};

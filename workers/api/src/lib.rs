@@ -94,6 +94,7 @@ async fn attend(
                     | ToWorker::Reconcile { .. }
                     | ToWorker::Reduce { .. }
                     | ToWorker::OperatorDeadline { .. }
+                    | ToWorker::Acknowledge {}
                     | ToWorker::StandDown {},
                 ) => {}
             },

@@ -185,7 +185,7 @@ fn platform(boot: &Bootstrap) -> Result<(), BirthError> {
     let _ = prctl::set_name(&name);
     // `set_dumpable` is not used: it would hide /proc/PID from the owner's own doctor and drills.
     let _ = prctl::set_no_new_privs();
-    if boot.role != Role::Deadman {
+    if !crate::ctx::outlives_supervisor(boot.role) {
         prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
             .map_err(|e| BirthError::Os { what: "cannot arm the parent-death signal", source: e.into() })?;
         let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);

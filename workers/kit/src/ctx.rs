@@ -18,7 +18,7 @@ pub enum Order {
     Message(ToWorker),
     /// The supervisor's beat.
     Beat(ToWorker),
-    /// The connection is gone. Only deadman sees this; every other worker has ended by then.
+    /// The connection is gone. Only deadman and the paper venue see this; every other worker has ended by then.
     SupervisorGone,
 }
 
@@ -61,7 +61,7 @@ impl Ctx {
         let (order_tx, orders) = mpsc::channel(PEER_QUEUE_MAX);
         let (out, out_rx) = mpsc::channel(PEER_QUEUE_MAX);
         let link = Link { out, progress: Rc::new(Cell::new(0)) };
-        let survives = boot.role == Role::Deadman;
+        let survives = outlives_supervisor(boot.role);
         tokio::task::spawn_local(read(conn.reader, order_tx, survives));
         tokio::task::spawn_local(write(conn.writer, out_rx, link.progress.clone()));
         let home = Home::new(boot.home.clone());
@@ -89,6 +89,12 @@ impl Ctx {
     pub async fn order(&mut self) -> Order {
         self.orders.recv().await.unwrap_or(Order::SupervisorGone)
     }
+}
+
+/// Deadman acts when the supervisor is gone; the paper venue stands for an exchange that does not die with us, so that
+/// deadman has something to act on. Everything else ends at once.
+pub(crate) const fn outlives_supervisor(role: Role) -> bool {
+    matches!(role, Role::Deadman | Role::Venue)
 }
 
 async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survives: bool) {

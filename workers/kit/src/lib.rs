@@ -2,7 +2,7 @@
 //!
 //! * A worker that is not who its bootstrap says (build, protocol, role) does nothing and exits.
 //! * Beats come from the same single thread that does the work, so a blocked worker is a silent one.
-//! * Every worker but deadman ends with its supervisor: at end of file on the control connection, and by the
+//! * Every worker but deadman (and the paper venue, which waits for deadman) ends with its supervisor: at end of file on the control connection, and by the
 //!   parent-death signal as a backstop.
 //! * A panic writes one line and aborts.
 

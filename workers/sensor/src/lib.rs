@@ -160,6 +160,7 @@ impl Sensor {
                         | ToWorker::Reconcile { .. }
                         | ToWorker::Reduce { .. }
                         | ToWorker::OperatorDeadline { .. }
+                        | ToWorker::Acknowledge {}
                         | ToWorker::Status { .. }
                         | ToWorker::StandDown {},
                     ) => {}

@@ -1,0 +1,431 @@
+//! Every way a command fails, with the three sentences an operator needs: what happened, what it means for risk, what
+//! to do next. Exit codes follow the table of the operator's surface.
+
+use serde::Serialize;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// It failed, and said why.
+pub(crate) const FAILED: u8 = 1;
+/// Wrong usage.
+pub(crate) const USAGE: u8 = 2;
+/// Needs a running engine, and none runs.
+pub(crate) const NOT_RUNNING: u8 = 3;
+/// The supervisor does not answer, or the evidence disagrees.
+pub(crate) const UNKNOWN: u8 = 4;
+/// The configuration is refused; service units do not restart on it.
+pub(crate) const CONFIG: u8 = 78;
+
+/// The JSON form of an error.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorDoc {
+    schema: &'static str,
+    code: String,
+    message: String,
+    risk: String,
+    next: String,
+}
+
+/// One objection to the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Dotted path of the key; empty when the text does not parse at all.
+    pub(crate) key: String,
+    /// Line and column in the file, from 1, when it comes from there.
+    pub(crate) at: Option<(usize, usize)>,
+    /// What is wrong.
+    pub(crate) why: String,
+}
+
+/// A failed command.
+#[derive(Debug, Error)]
+pub(crate) enum Trouble {
+    /// Not a command line of ours.
+    #[error("{0}")]
+    Usage(String),
+    /// No folder to work in.
+    #[error("no home folder: neither --home, ENGINE_HOME, XDG_STATE_HOME nor HOME is set")]
+    NoHome,
+    /// Socket names would not fit.
+    #[error("the home path {} is {len} bytes long; {max} is the most that leaves room for socket names", .path.display())]
+    HomeTooLong {
+        /// The home.
+        path: PathBuf,
+        /// Its length.
+        len: usize,
+        /// The longest.
+        max: usize,
+    },
+    /// Something in the home cannot be read, written or made.
+    #[error("cannot {what} {}: {source}", .path.display())]
+    Home {
+        /// The verb.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: std::io::Error,
+    },
+    /// Too little space for the first writes.
+    #[error("only {free_mib} MiB are free for {}; a start needs {need_mib}", .path.display())]
+    DiskFull {
+        /// The home.
+        path: PathBuf,
+        /// What is there.
+        free_mib: u64,
+        /// What is needed.
+        need_mib: u64,
+    },
+    /// The configuration says something that is not accepted.
+    #[error("the configuration {} is refused: {}", .path.display(), show(.faults))]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Every objection.
+        faults: Vec<Fault>,
+    },
+    /// Somebody else could have changed or read this file.
+    #[error("{} is refused: {why}", .path.display())]
+    Exposed {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// The mode it should have.
+        want: u32,
+    },
+    /// A profile this version does not run.
+    #[error("the {profile} profile is not in this version")]
+    Profile {
+        /// Which.
+        profile: &'static str,
+    },
+    /// The recorded market cannot be used.
+    #[error("the market {} is refused: {why}", .path.display())]
+    Market {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// What the owner can do about it.
+        advice: &'static str,
+        /// It was named in the configuration file, not on the command line.
+        configured: bool,
+    },
+    /// A port given by name is taken.
+    #[error("port {port} on 127.0.0.1 ({key}) cannot be taken: {why}")]
+    Port {
+        /// The configuration key.
+        key: &'static str,
+        /// The port.
+        port: u16,
+        /// The kernel's reason.
+        why: String,
+    },
+    /// Paper account files disagree.
+    #[error("the paper account in {} is unusable: {why}", .path.display())]
+    Account {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No supervisor.
+    #[error("no engine runs in {}{}", .home.display(), if *.stale { " (a stale pidfile was found and cleared)" } else { "" })]
+    NotRunning {
+        /// The home.
+        home: PathBuf,
+        /// A stale pidfile was cleared.
+        stale: bool,
+    },
+    /// Nothing runs; the kill waits for the next start.
+    #[error("no engine runs in {}; run/KILL was written, so the next start is killed", .home.display())]
+    KillFiled {
+        /// The home.
+        home: PathBuf,
+    },
+    /// A supervisor that does not answer, or evidence that disagrees.
+    #[error("the engine's state is unknown: {why}")]
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// Another start is under way and does not come to an end.
+    #[error("another start of this home has been under way for {secs} s")]
+    StartBusy {
+        /// How long it was waited for.
+        secs: u64,
+    },
+    /// The supervisor ended before it was up.
+    #[error("the supervisor ended while starting ({exit}): {words}")]
+    StartFailed {
+        /// How.
+        exit: String,
+        /// Its last words.
+        words: String,
+        /// Its exit code was that of a refused configuration.
+        refused: bool,
+    },
+    /// Up, but not every worker is.
+    #[error("not ready after {secs} s: {}", .waiting.join("; "))]
+    NotReady {
+        /// How long it was waited.
+        secs: u64,
+        /// Which worker, in which state, and its last words.
+        waiting: Vec<String>,
+    },
+    /// The supervisor said no.
+    #[error("{message}")]
+    Refused {
+        /// Stable word.
+        code: String,
+        /// What happened.
+        message: String,
+        /// What it means for risk.
+        risk: String,
+        /// What to do next.
+        next: String,
+    },
+    /// The phrase was not given.
+    #[error("nothing was resumed: the phrase is needed")]
+    PhraseNeeded {
+        /// Type this.
+        phrase: String,
+        /// What will be allowed then.
+        allows: String,
+    },
+    /// A reduce job ended, or went silent, with something open.
+    #[error("NOT FLAT: {residue}")]
+    NotFlat {
+        /// What is left.
+        residue: String,
+        /// Somebody keeps trying.
+        trying: bool,
+    },
+    /// It did not end.
+    #[error("the engine (pid {pid}) is still there: {why}")]
+    StillThere {
+        /// Its pid.
+        pid: u32,
+        /// Why it was not ended.
+        why: String,
+    },
+    /// The file exists.
+    #[error("{} exists and is left as it is", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The examination found something that must be mended.
+    #[error("{0} of the checks failed")]
+    Unfit(usize),
+    /// The kernel refused something basic.
+    #[error("cannot {what}: {source}")]
+    Os {
+        /// What was asked.
+        what: &'static str,
+        /// The kernel's reason.
+        source: std::io::Error,
+    },
+}
+
+fn show(faults: &[Fault]) -> String {
+    let one = |fault: &Fault| {
+        let place = fault.at.map_or_else(String::new, |(line, column)| format!("line {line}, column {column}: "));
+        let key = if fault.key.is_empty() { String::new() } else { format!("{}: ", fault.key) };
+        format!("{place}{key}{}", fault.why)
+    };
+    faults.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+impl Trouble {
+    /// The exit code.
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Config { .. } | Self::Exposed { .. } | Self::Profile { .. } => CONFIG,
+            Self::Market { configured, .. } => {
+                if *configured {
+                    CONFIG
+                } else {
+                    FAILED
+                }
+            }
+            Self::StartFailed { refused, .. } => {
+                if *refused {
+                    CONFIG
+                } else {
+                    FAILED
+                }
+            }
+            Self::NotRunning { .. } | Self::KillFiled { .. } => NOT_RUNNING,
+            Self::NoHome
+            | Self::HomeTooLong { .. }
+            | Self::Home { .. }
+            | Self::DiskFull { .. }
+            | Self::Port { .. }
+            | Self::Account { .. }
+            | Self::Unknown { .. }
+            | Self::StartBusy { .. }
+            | Self::NotReady { .. }
+            | Self::Refused { .. }
+            | Self::PhraseNeeded { .. }
+            | Self::NotFlat { .. }
+            | Self::StillThere { .. }
+            | Self::Exists { .. }
+            | Self::Unfit(_)
+            | Self::Os { .. } => FAILED,
+        }
+    }
+
+    /// The stable word of `--json`.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::NoHome => "no_home",
+            Self::HomeTooLong { .. } => "home_too_long",
+            Self::Home { .. } => "home_unusable",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Config { .. } => "config_refused",
+            Self::Exposed { .. } => "permissions_refused",
+            Self::Profile { .. } => "profile_unsupported",
+            Self::Market { .. } => "market_refused",
+            Self::Port { .. } => "port_busy",
+            Self::Account { .. } => "account_unusable",
+            Self::NotRunning { .. } | Self::KillFiled { .. } => "not_running",
+            Self::Unknown { .. } => "unknown",
+            Self::StartBusy { .. } => "start_busy",
+            Self::StartFailed { .. } => "start_failed",
+            Self::NotReady { .. } => "not_ready",
+            Self::Refused { code, .. } => code,
+            Self::PhraseNeeded { .. } => "phrase_needed",
+            Self::NotFlat { .. } => "not_flat",
+            Self::StillThere { .. } => "still_there",
+            Self::Exists { .. } => "exists",
+            Self::Unfit(_) => "unfit",
+            Self::Os { .. } => "os",
+        }
+    }
+
+    /// What it means for risk.
+    pub(crate) fn risk(&self) -> String {
+        match self {
+            Self::Refused { risk, .. } => risk.clone(),
+            Self::Usage(_)
+            | Self::NoHome
+            | Self::HomeTooLong { .. }
+            | Self::Home { .. }
+            | Self::DiskFull { .. }
+            | Self::Config { .. }
+            | Self::Exposed { .. }
+            | Self::Profile { .. }
+            | Self::Market { .. }
+            | Self::Port { .. }
+            | Self::Account { .. }
+            | Self::Exists { .. }
+            | Self::Os { .. } => "nothing was started and nothing was changed; no risk was added".to_owned(),
+            Self::Unfit(_) => "none by itself; what fails here can stop a start or hide a fault".to_owned(),
+            Self::NotRunning { .. } | Self::KillFiled { .. } => {
+                "nothing of Holdfast trades here; what is open on the venue is watched only by \
+                                        the venue's own dead-man switch"
+                    .to_owned()
+            }
+            Self::Unknown { .. } => "treat it as Kill: a permit that is not renewed lapses within one second, but \
+                                     positions may be open"
+                .to_owned(),
+            Self::StartBusy { .. } | Self::StartFailed { .. } => {
+                "nothing may add risk until every worker is ready and books are reconciled".to_owned()
+            }
+            Self::NotReady { .. } => "nothing may add risk until every worker is ready; the supervisor runs and keeps \
+                                      trying"
+                .to_owned(),
+            Self::PhraseNeeded { allows, .. } => format!("unchanged; with the phrase this is allowed: {allows}"),
+            Self::NotFlat { trying, .. } => {
+                if *trying {
+                    "new risk stays blocked; exposure remains and the tree keeps trying to close it".to_owned()
+                } else {
+                    "exposure remains or is unknown, and nothing here is known to be closing it".to_owned()
+                }
+            }
+            Self::StillThere { .. } => "its permit is revoked or lapses within one second; positions stay managed by \
+                                        whatever of it still runs"
+                .to_owned(),
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn next(&self) -> String {
+        match self {
+            Self::Usage(_) => "see `engine --help`".to_owned(),
+            Self::NoHome => "give a folder: engine --home DIR …".to_owned(),
+            Self::HomeTooLong { .. } => "choose a shorter path with --home".to_owned(),
+            Self::Home { path, .. } => {
+                format!("make {} a folder you own and can write, or choose another with --home", path.display())
+            }
+            Self::DiskFull { .. } => "free some space, or choose another disk with --home".to_owned(),
+            Self::Config { .. } => {
+                "mend the file, then `engine config check`; `engine config init` in an empty home shows every key"
+                    .to_owned()
+            }
+            Self::Exposed { path, want, .. } => {
+                format!(
+                    "look at who changed it, then: chmod {want:03o} {} (and chown it to the user who runs the engine)",
+                    path.display()
+                )
+            }
+            Self::Profile { profile } => match *profile {
+                "live" => "real money needs a preflight and a typed confirmation that this version does not have; \
+                           set profile = \"paper\""
+                    .to_owned(),
+                _ => "it comes later; set profile = \"paper\"".to_owned(),
+            },
+            Self::Market { advice, .. } => (*advice).to_owned(),
+            Self::Port { key, .. } => {
+                format!(
+                    "end what listens there, or change or drop {key} in config.toml (without it a free port is taken)"
+                )
+            }
+            Self::Account { path, .. } => format!(
+                "restore {} or, to begin with new paper books, move the venue folder of this home aside",
+                path.display()
+            ),
+            Self::NotRunning { .. } => "engine start".to_owned(),
+            Self::KillFiled { .. } => {
+                "look at the venue itself; engine start carries out the kill and stays killed until \
+                                       engine resume"
+                    .to_owned()
+            }
+            Self::Unknown { .. } => {
+                "to be safe: engine kill (works without the supervisor); to look: engine logs supervisor".to_owned()
+            }
+            Self::StartBusy { .. } => "engine status; engine logs supervisor".to_owned(),
+            Self::StartFailed { .. } => "engine doctor; engine logs supervisor".to_owned(),
+            Self::NotReady { .. } => "engine status; engine logs; engine stop ends it".to_owned(),
+            Self::Refused { next, .. } => next.clone(),
+            Self::PhraseNeeded { phrase, .. } => format!("engine resume --confirm '{phrase}'"),
+            Self::NotFlat { trying, .. } => {
+                if *trying {
+                    "engine status --watch; engine kill again is a new attempt; or close it on the venue by hand"
+                        .to_owned()
+                } else {
+                    "close it on the venue by hand; then engine status".to_owned()
+                }
+            }
+            Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),
+            Self::Exists { .. } => "edit it, or move it away first".to_owned(),
+            Self::Unfit(_) => "do what the failed lines say, then `engine doctor` again".to_owned(),
+            Self::Os { .. } => "engine doctor".to_owned(),
+        }
+    }
+
+    /// The JSON form.
+    pub(crate) fn doc(&self) -> ErrorDoc {
+        ErrorDoc {
+            schema: "holdfast.error.v1",
+            code: self.code().to_owned(),
+            message: self.to_string(),
+            risk: self.risk(),
+            next: self.next(),
+        }
+    }
+}

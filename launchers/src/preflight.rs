@@ -1,0 +1,26 @@
+//! What is checked before anything is started: the market can be read, and ports given by name can be had.
+
+use crate::config::Loaded;
+use crate::error::Trouble;
+use std::net::{Ipv4Addr, TcpListener};
+
+/// The market named by flag or file must be usable.
+pub(crate) fn market(loaded: &Loaded) -> Result<(), Trouble> {
+    use holdfast_paper_venue::market::{Market, MarketSource};
+    let Some(path) = loaded.settings.paper.market.clone() else { return Ok(()) };
+    let configured = loaded.flags.market.is_none();
+    match Market::open(&MarketSource::File { path: path.clone() }) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Trouble::Market { path, why: error.fault.to_string(), advice: error.advice(), configured }),
+    }
+}
+
+/// Ports given by name must be free; the workers take them later, so this is advice in time, not a reservation.
+pub(crate) fn ports(loaded: &Loaded) -> Result<(), Trouble> {
+    let settings = &loaded.settings;
+    for (key, port) in [("api.port", settings.api.port), ("paper.port", settings.paper.port)] {
+        let Some(port) = port else { continue };
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| Trouble::Port { key, port, why: e.to_string() })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! What the judge must never forget: epoch, latches, job numbers, restart budgets. One document in one durable cell.
+
+use crate::ids::{Epoch, JobId, Role};
+use crate::report::JobKind;
+use crate::restart::Deaths;
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// Why the kill latch is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillCause {
+    /// The operator ordered it: by command, by `run/KILL` or by SIGUSR1.
+    Operator,
+    /// The operator did not check in.
+    OperatorDeadMan,
+}
+
+/// The kill latch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillLatch {
+    /// When it was set, wall-clock milliseconds.
+    pub since_wall_ms: u64,
+    /// By whom.
+    pub cause: KillCause,
+    /// The operator's words.
+    pub reason: Option<String>,
+    /// Whether positions are closed too.
+    pub kind: JobKind,
+}
+
+/// Everything of the supervisor that survives a restart of anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Durable {
+    /// Last epoch handed out.
+    pub epoch: Epoch,
+    /// Last job number handed out.
+    pub last_job: JobId,
+    /// The kill latch.
+    pub kill: Option<KillLatch>,
+    /// The operator paused new risk, since then (wall-clock milliseconds).
+    pub paused_since_wall_ms: Option<u64>,
+    /// A flatten was ordered and is not proven yet.
+    pub flatten_pending: bool,
+    /// Emergency reduce-only was raised and its cooldown had not ended; a restart re-arms the full cooldown.
+    pub emergency: bool,
+    /// When the operator must have checked in, wall-clock milliseconds.
+    pub operator_expires_wall_ms: Option<u64>,
+    /// Deaths per role, indexed by [`Role::index`].
+    pub deaths: [Deaths; 5],
+    /// Pid, start time and boot id of the supervisor that wrote this, for people.
+    pub written_by: String,
+}
+
+impl Durable {
+    /// The state of a home that was never used.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self {
+            epoch: Epoch(0),
+            last_job: JobId(0),
+            kill: None,
+            paused_since_wall_ms: None,
+            flatten_pending: false,
+            emergency: false,
+            operator_expires_wall_ms: None,
+            deaths: Default::default(),
+            written_by: String::new(),
+        }
+    }
+
+    /// The deaths of one role.
+    pub const fn deaths_of(&mut self, role: Role) -> &mut Deaths {
+        match role {
+            Role::Venue => &mut self.deaths[0],
+            Role::Deadman => &mut self.deaths[1],
+            Role::Sensor => &mut self.deaths[2],
+            Role::Api => &mut self.deaths[3],
+            Role::Engine => &mut self.deaths[4],
+        }
+    }
+}

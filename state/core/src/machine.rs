@@ -1,0 +1,474 @@
+//! The judge: one state, one step function, the whole public surface of every decision of the supervisor.
+//!
+//! * INV-3: within one step the permit is revoked before anything is killed or spawned.
+//! * INV-5: a set kill latch survives every event but a confirmed resume after a proven flat.
+//! * INV-6: a reducing command is accepted in every state.
+
+mod admit;
+mod stop;
+mod view;
+
+pub use view::{View, WorkerView};
+
+use crate::drain::{self, Drain};
+use crate::durable::{Durable, KillCause, KillLatch};
+use crate::event::{Action, CommandId, Event, Tell};
+use crate::ids::{Generation, JobId, Role};
+use crate::lease::{Lease, LeaseAction};
+use crate::limits::{
+    ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION, TICK,
+};
+use crate::registry::{LatchReason, Profile};
+use crate::report::{AccountView, DeadManReport, JobKind, JournalHealth, LatchTrip, MarketHealth, MarketState};
+use crate::resolve::{Inputs, Verdict, resolve};
+use crate::restart;
+use crate::time::{Span, Tick};
+use crate::worker::{self, Now};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a machine is made for.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// What this home is for.
+    pub profile: Profile,
+    /// Workers, in start order.
+    pub roles: Vec<Role>,
+    /// How long the operator dead-man runs from each heartbeat; absent = off.
+    pub operator_period: Option<Span>,
+}
+
+/// One worker as the judge knows it.
+#[derive(Clone, Debug)]
+struct Slot {
+    role: Role,
+    state: worker::State,
+    generation: Generation,
+    since: Tick,
+    last_exit: Option<String>,
+}
+
+/// Where the tree is in its own life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Bringing workers up one after the other.
+    Starting,
+    /// Every worker was started once.
+    Running,
+    /// A stop waits for a proven flat.
+    StopAfterFlat,
+    /// Taking workers down.
+    Stopping,
+    /// Nothing is left.
+    Finished,
+}
+
+/// The judge.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    tree: Tree,
+    durable: Durable,
+    slots: Vec<Slot>,
+    phase: Phase,
+    stepped: Option<Tick>,
+    watch: Tick,
+    renewed: Option<Tick>,
+    latch: Vec<LatchReason>,
+    asked: u64,
+    reconcile_detail: String,
+    market: Option<(Tick, MarketHealth)>,
+    account: Option<Box<AccountView>>,
+    account_known: bool,
+    journal: Option<(Tick, JournalHealth)>,
+    dead_man: Option<DeadManReport>,
+    limit_hit: Option<String>,
+    emergency_until: Option<Tick>,
+    ipc_broken_until: Option<Tick>,
+    lease: Lease,
+    drain: Drain,
+    waiting: Vec<CommandId>,
+    verdict: Verdict,
+}
+
+impl Machine {
+    /// The state after any start: the strictest one. Latched, reconcile required, no permit. `durable.epoch` is
+    /// already the new epoch and already on disk.
+    #[must_use]
+    pub fn new(tree: Tree, durable: Durable) -> Self {
+        let slots = tree
+            .roles
+            .iter()
+            .map(|role| Slot {
+                role: *role,
+                state: worker::State::Exited,
+                generation: Generation(0),
+                since: Tick(0),
+                last_exit: None,
+            })
+            .collect();
+        let verdict =
+            resolve(&Inputs { latched: true, worker_not_running: true, input_missing: true, ..Inputs::default() });
+        Self {
+            tree,
+            durable,
+            slots,
+            phase: Phase::Starting,
+            stepped: None,
+            watch: Tick(0),
+            renewed: None,
+            latch: Vec::from([LatchReason::RestartReconcileRequired]),
+            asked: 1,
+            reconcile_detail: String::new(),
+            market: None,
+            account: None,
+            account_known: false,
+            journal: None,
+            dead_man: None,
+            limit_hit: None,
+            emergency_until: None,
+            ipc_broken_until: None,
+            lease: Lease::Revoked,
+            drain: Drain::Idle,
+            waiting: Vec::new(),
+            verdict,
+        }
+    }
+
+    /// What must be on disk now.
+    #[must_use]
+    pub const fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// One step. Never blocks, never fails: refusing is an action.
+    pub fn step(&mut self, now: Tick, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        let first = self.stepped.is_none();
+        let gap = self.stepped.map_or(Span::ZERO, |last| now.since(last));
+        self.stepped = Some(now);
+        self.watch = self.watch.after(Span(gap.0.min(2 * TICK.0)));
+        if first {
+            self.begin(now, &mut out);
+        }
+        if gap > OWN_GAP {
+            out.push(Action::Log { text: format!("the supervisor itself stood still for {} ms", gap.as_ms()) });
+            self.trip(LatchReason::HostResumeReconcileRequired, &mut out);
+        }
+        self.take(now, event, &mut out);
+        self.pass_time(now, &mut out);
+        self.judge(now, out)
+    }
+
+    /// When the driver must wake up at the latest.
+    #[must_use]
+    pub fn next_deadline(&self, now: Tick) -> Tick {
+        let ticked = self.renewed.map_or(now, |at| at.after(TICK));
+        let workers = self.slots.iter().filter_map(|slot| slot.state.next_deadline());
+        workers.chain(self.drain.next_deadline(now)).fold(ticked, Tick::min).max(now)
+    }
+
+    fn begin(&mut self, now: Tick, out: &mut Vec<Action>) {
+        if self.durable.emergency {
+            self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
+        }
+        if let Some(kill) = self.durable.kill.clone() {
+            self.order_job(kill.kind, out);
+        } else if self.durable.flatten_pending {
+            self.order_job(JobKind::Flatten, out);
+        }
+    }
+
+    fn take(&mut self, now: Tick, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::Wake => {}
+            Event::Spawned { role, pid } => self.worker(now, role, worker::Event::Spawned { pid }, out),
+            Event::Greeted { role } => self.worker(now, role, worker::Event::Greeted, out),
+            Event::Ready { role } => self.ready(now, role, out),
+            Event::Beat { role, progress } => self.worker(now, role, worker::Event::Beat { progress }, out),
+            Event::Fault { role, detail } => {
+                out.push(Action::Log { text: format!("{role} broke the protocol: {detail}") });
+                self.ipc_broken_until = Some(now.after(IPC_CLEAN));
+                self.worker(now, role, worker::Event::Fault, out);
+            }
+            Event::Exited { role, note, wall_ms, chance } => self.exited(now, role, note, (wall_ms, chance), out),
+            Event::Market(health) => self.market = Some((now, health)),
+            Event::Account(view) => {
+                if self.account.as_ref().is_none_or(|old| old.read_at <= view.read_at) {
+                    self.account = Some(view);
+                    self.account_known = true;
+                }
+            }
+            Event::AccountUnknown => self.account_known = false,
+            Event::Trip(LatchTrip { reason, detail }) => {
+                out.push(Action::Log { text: format!("{reason}: {detail}") });
+                self.trip(reason, out);
+            }
+            Event::Reconciled(report) => {
+                if report.asked == self.asked {
+                    self.reconcile_detail = report.detail;
+                    if report.clean {
+                        self.latch.clear();
+                    }
+                }
+            }
+            Event::Journal(health) => self.journal = Some((now, health)),
+            Event::LimitHit { detail } => {
+                out.push(Action::Log { text: format!("limit reached: {detail}") });
+                self.limit_hit = Some(detail);
+            }
+            Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
+            Event::DeadMan(report) => self.dead_man = Some(report),
+            Event::OperatorExpired { wall_ms } => {
+                self.kill(KillCause::OperatorDeadMan, JobKind::Flatten, None, wall_ms, out);
+            }
+            Event::EmergencyReduceOnly => {
+                self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
+                self.durable.emergency = true;
+                out.push(Action::Log { text: "emergency reduce-only was raised".into() });
+                out.push(Action::Persist);
+            }
+            Event::Command { id, request, wall_ms } => self.command(now, id, request, wall_ms, out),
+        }
+    }
+
+    /// Sends one event to a worker's machine and carries its answer over.
+    fn worker(&mut self, now: Tick, role: Role, event: worker::Event, out: &mut Vec<Action>) {
+        let clock = Now { tick: now, watch: self.watch };
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.role == role) else { return };
+        let before = slot.state;
+        let (state, action) = before.step(clock, event);
+        slot.state = state;
+        if before.as_str() != state.as_str() {
+            slot.since = now;
+            out.push(Action::Log { text: format!("{role}: {} to {}", before.as_str(), state.as_str()) });
+        }
+        match action {
+            None => {}
+            Some(worker::Action::Spawn) => {
+                slot.generation = Generation(slot.generation.0.saturating_add(1));
+                out.push(Action::Spawn { role, generation: slot.generation });
+            }
+            Some(worker::Action::Kill) => out.push(Action::Kill { role }),
+            Some(worker::Action::AskDrain) => {
+                if role == Role::Deadman {
+                    out.push(Action::Tell { role, what: Tell::StandDown });
+                }
+                out.push(Action::Tell { role, what: Tell::Drain });
+            }
+        }
+        if role == Role::Deadman && before.is_serving() && !state.is_serving() {
+            self.drain(now, drain::Event::DeadmanGone, out);
+        }
+    }
+
+    fn ready(&mut self, now: Tick, role: Role, out: &mut Vec<Action>) {
+        let first = self.slot(role).is_some_and(|slot| slot.generation == Generation(1));
+        let settled = if first { now } else { now.after(PROBATION) };
+        self.worker(now, role, worker::Event::Ready { settled }, out);
+        match role {
+            Role::Engine => out.push(Action::Tell { role, what: Tell::Reconcile { asked: self.asked } }),
+            Role::Deadman => {
+                let expires_wall_ms = self.durable.operator_expires_wall_ms;
+                out.push(Action::Tell { role, what: Tell::OperatorDeadline { expires_wall_ms } });
+                self.drain(now, drain::Event::DeadmanServing, out);
+            }
+            Role::Sensor | Role::Api | Role::Venue => {}
+        }
+    }
+
+    fn exited(&mut self, now: Tick, role: Role, note: String, (wall_ms, chance): (u64, u16), out: &mut Vec<Action>) {
+        let intended = self.slot(role).is_some_and(|slot| {
+            use worker::{State, Then};
+            matches!(
+                slot.state,
+                State::Exited
+                    | State::Stopping { then: Then::StayDown, .. }
+                    | State::Ending { then: Then::StayDown, .. }
+            )
+        });
+        out.push(Action::Log { text: format!("{role} ended: {note}") });
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.role == role) {
+            slot.last_exit = Some(note);
+        }
+        if role == Role::Sensor {
+            self.market = None;
+        }
+        if role == Role::Engine {
+            self.journal = None;
+        }
+        if intended {
+            self.worker(now, role, worker::Event::Gone { verdict: restart::Verdict::Now }, out);
+        } else {
+            self.trip(LatchReason::RestartReconcileRequired, out);
+            let verdict = self.durable.deaths_of(role).record(role, wall_ms, chance);
+            self.worker(now, role, worker::Event::Gone { verdict }, out);
+            out.push(Action::Persist);
+        }
+        if role == Role::Engine {
+            self.drain(now, drain::Event::EngineGone, out);
+        }
+    }
+
+    /// Closes the latch for one more reason and asks for a new reconciliation; answers to older requests are void.
+    fn trip(&mut self, reason: LatchReason, out: &mut Vec<Action>) {
+        if !self.latch.contains(&reason) {
+            self.latch.push(reason);
+            self.latch.sort_unstable();
+        }
+        self.asked = self.asked.saturating_add(1);
+        if self.slot(Role::Engine).is_some_and(|slot| slot.state.is_serving()) {
+            out.push(Action::Tell { role: Role::Engine, what: Tell::Reconcile { asked: self.asked } });
+        }
+    }
+
+    fn drain(&mut self, now: Tick, event: drain::Event, out: &mut Vec<Action>) {
+        let (next, action) = core::mem::replace(&mut self.drain, Drain::Idle).step(now, event);
+        self.drain = next;
+        match action {
+            None => {}
+            Some(drain::Action::Tell { job, kind }) => {
+                out.push(Action::Tell { role: Role::Deadman, what: Tell::Reduce { job, kind } });
+            }
+            Some(drain::Action::Progress(progress)) => self.tell_waiting(&progress, false, out),
+            Some(drain::Action::Verdict(progress)) => {
+                let flat = matches!(self.drain, Drain::Flat { .. });
+                let text = format!("job {}: {} {}", progress.job.0, progress.state.as_str(), progress.detail);
+                out.push(Action::Log { text });
+                if flat && self.durable.flatten_pending {
+                    self.durable.flatten_pending = false;
+                    out.push(Action::Persist);
+                }
+                self.tell_waiting(&progress, true, out);
+                self.stop_after_verdict(flat, out);
+            }
+        }
+    }
+
+    /// A new job, for deadman to carry out as soon as the engine is fenced (if it is a kill) and deadman serves.
+    fn order_job(&mut self, kind: JobKind, out: &mut Vec<Action>) -> JobId {
+        let job = JobId(self.durable.last_job.0.saturating_add(1));
+        self.durable.last_job = job;
+        let engine_lives = self.slot(Role::Engine).is_some_and(|slot| !slot.state.is_down());
+        let fence = self.durable.kill.is_some() && engine_lives;
+        let (next, _) = core::mem::replace(&mut self.drain, Drain::Idle)
+            .step(self.stepped.unwrap_or(Tick(0)), drain::Event::Order { job, kind, fence });
+        self.drain = next;
+        out.push(Action::Log { text: format!("job {} ordered: {kind:?}", job.0) });
+        job
+    }
+
+    fn kill(&mut self, cause: KillCause, kind: JobKind, reason: Option<String>, wall_ms: u64, out: &mut Vec<Action>) {
+        let since_wall_ms = self.durable.kill.as_ref().map_or(wall_ms, |old| old.since_wall_ms);
+        self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
+        out.push(Action::Persist);
+        let now = self.stepped.unwrap_or(Tick(0));
+        self.worker(now, Role::Engine, worker::Event::Fence, out);
+        self.order_job(kind, out);
+    }
+
+    fn pass_time(&mut self, now: Tick, out: &mut Vec<Action>) {
+        if self.emergency_until.is_some_and(|until| now >= until) {
+            self.emergency_until = None;
+            self.durable.emergency = false;
+            out.push(Action::Persist);
+        }
+        if self.ipc_broken_until.is_some_and(|until| now >= until) {
+            self.ipc_broken_until = None;
+        }
+        for role in self.tree.roles.clone() {
+            self.worker(now, role, worker::Event::Time, out);
+        }
+        self.bring_up(now, out);
+        self.take_down(now, out);
+        let serving = self.slot(Role::Deadman).is_some_and(|slot| slot.state.is_serving());
+        self.drain(now, drain::Event::Time { serving }, out);
+    }
+
+    /// Starts the next worker once every earlier one has been ready or has failed. A killed tree starts no engine.
+    fn bring_up(&mut self, now: Tick, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Starting | Phase::Running | Phase::StopAfterFlat) {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            let held = slot.role == Role::Engine && self.durable.kill.is_some();
+            if held {
+                continue;
+            }
+            if slot.state == worker::State::Exited {
+                let role = slot.role;
+                self.worker(now, role, worker::Event::Start, out);
+                return;
+            }
+            let settling = matches!(slot.state, worker::State::Starting { .. } | worker::State::Greeted { .. });
+            if settling && self.phase == Phase::Starting {
+                return;
+            }
+        }
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+        }
+    }
+
+    /// Recomputes the mode; a revocation goes before everything else of this step.
+    fn judge(&mut self, now: Tick, mut out: Vec<Action>) -> Vec<Action> {
+        let verdict = resolve(&self.inputs(now));
+        let renew = self.renewed.is_none_or(|at| now.since(at) >= TICK);
+        if renew {
+            self.renewed = Some(now);
+        }
+        let (lease, action) = self.lease.step(now, verdict.mode, renew);
+        self.lease = lease;
+        match action {
+            None => {}
+            Some(LeaseAction::Revoke) => out.insert(0, Action::Revoke),
+            Some(LeaseAction::Grant { deadline }) => out.push(Action::Grant { deadline }),
+        }
+        if verdict != self.verdict {
+            let words: Vec<&str> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
+            out.push(Action::Log { text: format!("mode {} {}", verdict.mode, words.join(" ")) });
+            self.verdict = verdict;
+            out.push(Action::Publish);
+        } else if renew {
+            out.push(Action::Publish);
+        }
+        out
+    }
+
+    fn inputs(&self, now: Tick) -> Inputs {
+        use worker::State;
+        let kill = self.durable.kill.as_ref();
+        let expired = kill.is_some_and(|kill| kill.cause == KillCause::OperatorDeadMan);
+        let critical = |slot: &Slot| matches!(slot.role, Role::Sensor | Role::Engine | Role::Deadman);
+        let market_fresh = self.market.as_ref().is_some_and(|(at, health)| {
+            now.since(*at) <= MARKET_MAX_AGE
+                && health.state == MarketState::Fresh
+                && health.last_good.is_some_and(|good| now.since(good) <= MARKET_MAX_AGE)
+        });
+        let account_fresh = self.account_known
+            && self.account.as_ref().is_some_and(|account| now.since(account.read_at) <= ACCOUNT_MAX_AGE);
+        let journal_good =
+            self.journal.as_ref().is_some_and(|(at, health)| now.since(*at) <= JOURNAL_MAX_AGE && health.healthy);
+        Inputs {
+            operator_deadman_expired: expired,
+            killed: kill.is_some() && !expired,
+            critical_worker_failed: self.slots.iter().any(|slot| critical(slot) && slot.state == State::Failed),
+            worker_not_running: self.slots.iter().any(|slot| !slot.state.is_running(now)),
+            ipc_broken: self.ipc_broken_until.is_some(),
+            containment: self.drain.is_active(),
+            emergency: self.emergency_until.is_some(),
+            paused: self.durable.paused_since_wall_ms.is_some(),
+            latched: !self.latch.is_empty(),
+            limit_hit: self.limit_hit.is_some(),
+            journal_unavailable: !journal_good,
+            input_missing: !market_fresh || !account_fresh,
+            stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
+        }
+    }
+
+    fn slot(&self, role: Role) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.role == role)
+    }
+}

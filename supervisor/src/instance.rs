@@ -1,0 +1,127 @@
+//! One supervisor per home: the lock decides, the pidfile tells people who holds it.
+
+use crate::error::SupervisorError;
+use crate::os::process::Identity;
+use holdfast_ipc::bootstrap::Home;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Whether a supervisor owns this home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instance {
+    /// Yes.
+    Running {
+        /// Its pid.
+        pid: u32,
+    },
+    /// No.
+    NotRunning {
+        /// A pidfile of a dead one is still there.
+        stale_pidfile: bool,
+    },
+    /// The pidfile and the process table disagree.
+    Unknown {
+        /// How.
+        why: String,
+    },
+}
+
+/// Looks, by lock and process start time, never by pid number alone. Changes nothing.
+#[must_use]
+pub fn probe(home: &Home) -> Instance {
+    let text = std::fs::read_to_string(home.pidfile());
+    let holder = text.as_ref().ok().and_then(|text| Identity::parse(text));
+    if let Some(process) = holder.as_ref().filter(|process| process.lives()) {
+        return Instance::Running { pid: process.pid };
+    }
+    match locked(&home.supervisor_lock()) {
+        Ok(false) => Instance::NotRunning { stale_pidfile: text.is_ok() },
+        Ok(true) => Instance::Unknown {
+            why: "the supervisor lock is held, but the pidfile does not name a living holder".to_owned(),
+        },
+        Err(error) => Instance::Unknown { why: format!("the supervisor lock cannot be examined: {error}") },
+    }
+}
+
+/// Removes the pidfile of a dead supervisor, if no living one holds the lock.
+///
+/// # Errors
+/// The kernel's reason.
+pub fn clear_stale(home: &Home) -> io::Result<()> {
+    match probe(home) {
+        Instance::NotRunning { stale_pidfile: true } => std::fs::remove_file(home.pidfile()),
+        Instance::NotRunning { stale_pidfile: false } | Instance::Running { .. } | Instance::Unknown { .. } => Ok(()),
+    }
+}
+
+fn locked(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Sole ownership of a home, for as long as this value lives.
+pub(crate) struct Ownership {
+    _lock: File,
+}
+
+/// Tries of the lock before giving up: somebody may be just looking at it.
+const LOCK_TRIES: u32 = 20;
+
+impl Ownership {
+    /// Takes the home, or says that it is taken.
+    pub(crate) fn take(home: &Home) -> Result<Self, SupervisorError> {
+        let path = home.supervisor_lock();
+        let lock = open_lock(&path).map_err(SupervisorError::io("open", &path))?;
+        for attempt in 1..=LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if attempt == LOCK_TRIES => {
+                    return Err(SupervisorError::AlreadyRunning { lock: path });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    // A pause without sleeping: wait for nothing on no descriptor.
+                    let _ = nix::poll::poll(&mut [], 5_u8);
+                }
+                Err(TryLockError::Error(source)) => return Err(SupervisorError::Io { what: "lock", path, source }),
+            }
+        }
+        Ok(Self { _lock: lock })
+    }
+
+    /// Says who holds it. By rename, so that a reader never sees half of it.
+    pub(crate) fn announce(&self, home: &Home) -> Result<(), SupervisorError> {
+        let path = home.pidfile();
+        let fail = || SupervisorError::io("write", &path);
+        let own = Identity::own().ok_or_else(|| fail()(io::Error::other("no start time in the process table")))?;
+        let draft = path.with_extension("pid.new");
+        write_private(&draft, own.to_text().as_bytes()).map_err(fail())?;
+        std::fs::rename(&draft, &path).map_err(fail())
+    }
+
+    /// Takes the announcement back.
+    pub(crate) fn withdraw(&self, home: &Home) {
+        let _ = std::fs::remove_file(home.pidfile());
+        let _ = std::fs::remove_file(home.status_json());
+    }
+}
+
+/// Opens or makes a lock file, 0600, close-on-exec.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Writes a whole file, 0600.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}

@@ -1,0 +1,76 @@
+//! Workers of a former supervisor are found by their role locks and ended before anything is spawned (INV-7).
+
+use crate::error::SupervisorError;
+use crate::instance::open_lock;
+use crate::os::process::{Identity, end, holders};
+use holdfast_core::ids::Role;
+use holdfast_ipc::bootstrap::Home;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::time::Duration;
+
+/// How long one leftover may take to be gone after SIGKILL.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+/// Rounds of looking for holders before giving up.
+const ROUNDS: u32 = 3;
+
+/// The lock of a role that nobody holds: held from here on by this descriptor and whoever inherits it.
+pub(crate) struct RoleLock(File);
+
+impl RoleLock {
+    /// Takes the role, ending whoever still holds it.
+    pub(crate) fn take(home: &Home, role: Role) -> Result<Self, SupervisorError> {
+        let path = home.role_lock(role);
+        let fail = |what: &'static str| SupervisorError::io(what, &path);
+        for _ in 0..ROUNDS {
+            let file = open_lock(&path).map_err(fail("open"))?;
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::WouldBlock) => end_holders(&path, file, role),
+                Err(TryLockError::Error(e)) => return Err(fail("lock")(e)),
+            }
+        }
+        Err(SupervisorError::Leftover { role, lock: path })
+    }
+
+    /// Writes down which process holds it, for the next supervisor.
+    pub(crate) fn name(&mut self, pid: u32) {
+        let Some(process) = Identity::of(pid) else { return };
+        // Best effort: without it a successor looks through the process table.
+        let _ = self.0.set_len(0).and_then(|()| self.0.rewind());
+        let _ = self.0.write_all(process.to_text().as_bytes());
+    }
+
+    /// A second handle on the same lock.
+    pub(crate) fn share(&self) -> std::io::Result<File> {
+        self.0.try_clone()
+    }
+}
+
+fn end_holders(path: &std::path::Path, mut file: File, role: Role) {
+    let mut text = String::new();
+    let _ = Read::by_ref(&mut file).take(256).read_to_string(&mut text);
+    drop(file);
+    if let Some(process) = Identity::parse(&text).filter(Identity::lives) {
+        tracing::warn!(%role, pid = process.pid, "ending a leftover worker");
+        end(&process, GONE_WITHIN);
+        return;
+    }
+    for pid in holders(path) {
+        if pid == std::process::id() {
+            continue;
+        }
+        if let Some(process) = Identity::of(pid) {
+            tracing::warn!(%role, pid, "ending a leftover worker that left no name");
+            end(&process, GONE_WITHIN);
+        }
+    }
+}
+
+/// Ends every leftover of every role, in the order that lowers risk first.
+pub(crate) fn clear(home: &Home) -> Result<(), SupervisorError> {
+    for role in [Role::Engine, Role::Api, Role::Sensor, Role::Deadman, Role::Venue] {
+        drop(RoleLock::take(home, role)?);
+    }
+    Ok(())
+}

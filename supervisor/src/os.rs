@@ -1,0 +1,13 @@
+//! The operating system in one corner: process identity, pidfds, descriptors handed to children, random bytes.
+
+pub(crate) mod handover;
+pub(crate) mod process;
+
+use crate::error::SupervisorError;
+
+/// Fresh random bytes.
+pub(crate) fn random() -> Result<[u8; 32], SupervisorError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| SupervisorError::Random(e.to_string()))?;
+    Ok(bytes)
+}

@@ -1,0 +1,143 @@
+//! The status document, built from the judge's view and written where it can be read without asking.
+
+use crate::Launch;
+use holdfast_core::machine::{Machine, View};
+use holdfast_core::money::Usd;
+use holdfast_core::registry::{TradingMode, VenueDeadMan};
+use holdfast_core::status::{
+    ApiStatus, DeadManStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus, PermitStatus, STATUS_SCHEMA,
+    Seconds, StatusDoc, WorkerStatus,
+};
+use holdfast_core::time::Tick;
+use holdfast_ipc::clock::{rfc3339, wall_of};
+use std::path::Path;
+
+/// What the driver knows beside the judge.
+pub(crate) struct Facts<'a> {
+    pub(crate) launch: &'a Launch,
+    pub(crate) pid: u32,
+    pub(crate) started: Tick,
+    pub(crate) started_wall_ms: u64,
+    pub(crate) api_url: &'a str,
+    pub(crate) venue_url: String,
+    pub(crate) latches_on_disk: bool,
+}
+
+/// Builds the document of this instant.
+pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> StatusDoc {
+    let view = machine.view(now);
+    let at = |tick: Tick| rfc3339(wall_of(tick));
+    let account = view.account;
+    StatusDoc {
+        schema: STATUS_SCHEMA.to_owned(),
+        running: true,
+        pid: facts.pid,
+        started_at: rfc3339(facts.started_wall_ms),
+        uptime_s: Seconds { ms: now.since(facts.started).as_ms() },
+        version: facts.launch.version.clone(),
+        build_id: facts.launch.build_id.clone(),
+        home: facts.launch.home.root().display().to_string(),
+        profile: view.profile,
+        trading_mode: view.mode,
+        mode_reasons: view.reasons.to_vec(),
+        open_permission_blocked_latch: !view.latch.is_empty(),
+        open_permission_reason_codes: view.latch.to_vec(),
+        permit: PermitStatus {
+            live: view.permit_for.is_some(),
+            epoch: view.epoch.0,
+            deadline_in_ms: view.permit_for.map_or(0, |span| span.as_ms()),
+        },
+        lifecycle: LifecycleStatus { phase: "idle".to_owned(), until: None, run_id: None },
+        dead_man: DeadManStatus {
+            venue: view.dead_man.map_or(VenueDeadMan::Unknown, |report| report.state),
+            venue_fires_at: view.dead_man.and_then(|report| report.fires_at_ms).map(rfc3339),
+            venue_detail: view.dead_man.map_or_else(String::new, |report| report.detail.clone()),
+            operator_expires_at: view.operator_expires_wall_ms.map(rfc3339),
+        },
+        exposure: ExposureStatus {
+            flat: view.account_known && account.is_some_and(|account| account.is_flat()),
+            known: view.account_known,
+            as_of: account.map(|account| at(account.read_at)),
+            positions: account.map_or_else(Vec::new, |account| account.positions.clone()),
+            open_orders: account.map_or(0, |account| u32::try_from(account.orders.len()).unwrap_or(u32::MAX)),
+            equity_usd: account.map(|account| account.equity_usd).map(|usd: Usd| usd.to_string()),
+        },
+        kill: KillStatus {
+            active: view.kill.is_some(),
+            since: view.kill.map(|kill| rfc3339(kill.since_wall_ms)),
+            state: view.job_state.to_owned(),
+            residue: view.residue.to_vec(),
+            reason: view.kill.and_then(|kill| kill.reason.clone()),
+            proof_at: view.proof_venue_ms.map(rfc3339),
+        },
+        workers: machine.workers(now).map(|worker| worker_status(&worker, facts, now)).collect(),
+        api: ApiStatus {
+            url: facts.api_url.to_owned(),
+            cockpit: if facts.api_url.is_empty() { String::new() } else { format!("{}/", facts.api_url) },
+        },
+        venue_url: facts.venue_url.clone(),
+        journal: JournalStatus {
+            events: view.journal.map_or(0, |journal| journal.entries),
+            head: String::new(),
+            durable: view.journal.is_some_and(|journal| journal.healthy) && facts.latches_on_disk,
+            unsettled: view.journal.map_or(0, |journal| journal.unsettled),
+        },
+        generated_at: at(now),
+        generated_boot_ns: now.0,
+        next_step: next_step(&view, facts),
+    }
+}
+
+fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<'_>, now: Tick) -> WorkerStatus {
+    WorkerStatus {
+        role: worker.role,
+        pid: worker.state.pid(),
+        state: worker.state.as_str().to_owned(),
+        probation: worker.probation,
+        restarts: worker.restarts,
+        last_beat_ms: worker.state.pulse().map(|pulse| now.since(pulse.beat).as_ms()),
+        since: rfc3339(wall_of(worker.since)),
+        last_exit: worker.last_exit.map(str::to_owned),
+        version: facts.launch.version.clone(),
+    }
+}
+
+/// One line that says what a person should do next.
+fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
+    if !facts.latches_on_disk {
+        return "latches could not be written down: check the disk now; a restart could forget them".to_owned();
+    }
+    let job_done = view.job_state == "flat";
+    match (view.mode, view.kill) {
+        (TradingMode::Kill, Some(_)) if job_done => {
+            "killed and flat; `engine resume` when you want to trade again".to_owned()
+        }
+        (TradingMode::Kill, Some(_)) if view.job_state == "not_flat" => {
+            "NOT FLAT: the tree keeps trying; check the venue yourself; `engine kill` starts a new attempt".to_owned()
+        }
+        (TradingMode::Kill, Some(_)) => "killed; closing what is open: watch `engine status --watch`".to_owned(),
+        (TradingMode::Kill, None) => {
+            "a worker keeps crashing: `engine logs`, mend it, then `engine restart`".to_owned()
+        }
+        (TradingMode::ReduceOnly, _) if view.limit_hit.is_some() => {
+            format!("limit reached: {}; `engine resume` to go on", view.limit_hit.unwrap_or_default())
+        }
+        (TradingMode::ReduceOnly, _)
+            if view.reasons.contains(&holdfast_core::registry::ModeReason::ReduceonlyOperatorPaused) =>
+        {
+            "paused; `engine resume` when you want to trade again".to_owned()
+        }
+        (TradingMode::ReduceOnly, _) if !view.latch.is_empty() && !view.reconcile_detail.is_empty() => {
+            format!("waiting for reconciliation: {}", view.reconcile_detail)
+        }
+        (TradingMode::ReduceOnly, _) => "nothing; it clears by itself, or see `engine logs`".to_owned(),
+        (TradingMode::Active, _) => "nothing".to_owned(),
+    }
+}
+
+/// Writes the document for readers that cannot ask, by rename. Best effort: readers judge its age.
+pub(crate) fn write_file(path: &Path, body: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_extension("json.new");
+    crate::instance::write_private(&draft, body)?;
+    std::fs::rename(&draft, path)
+}
