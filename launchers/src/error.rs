@@ -101,7 +101,7 @@ pub(crate) enum Trouble {
         profile: &'static str,
     },
     /// The recorded market cannot be used.
-    #[error("the market {} is refused: {why}", .path.display())]
+    #[error("market file {}: {why}", .path.display())]
     Market {
         /// The file.
         path: PathBuf,

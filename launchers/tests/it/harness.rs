@@ -64,7 +64,11 @@ impl Place {
             let home = self.home().display().to_string();
             text.replace(&home, "HOME").replace(&self.dir.path().display().to_string(), "DIR")
         };
-        Ran { code: output.status.code().expect("ended by itself"), out: clean(&output.stdout), err: clean(&output.stderr) }
+        Ran {
+            code: output.status.code().expect("ended by itself"),
+            out: clean(&output.stdout),
+            err: clean(&output.stderr),
+        }
     }
 
     /// Nothing was started: no pidfile, no socket, no key.

@@ -2,7 +2,12 @@
 //!
 //! Golden texts lie in `fixtures/cli/`; `BLESS=1` rewrites them and the diff is reviewed like code. What a running tree
 //! answers is tested with the whole tree, in `tests/`.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is how a test speaks")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation is how a test speaks"
+)]
 
 mod config;
 mod harness;
