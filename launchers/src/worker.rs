@@ -15,15 +15,10 @@ pub(crate) fn run(role: Role) -> u8 {
     }
     let code = match role {
         Role::Venue => holdfast_kit::run(BUILD_ID, role, holdfast_paper_venue::work),
-        Role::Deadman => holdfast_kit::run(BUILD_ID, role, absent),
-        Role::Sensor => holdfast_kit::run(BUILD_ID, role, absent),
+        Role::Deadman => holdfast_kit::run(BUILD_ID, role, holdfast_deadman::run),
+        Role::Sensor => holdfast_kit::run(BUILD_ID, role, holdfast_sensor::run),
         Role::Api => holdfast_kit::run(BUILD_ID, role, holdfast_api::run),
-        Role::Engine => holdfast_kit::run(BUILD_ID, role, absent),
+        Role::Engine => holdfast_kit::run(BUILD_ID, role, holdfast_engine::run),
     };
     u8::try_from(code).unwrap_or(FAILED)
-}
-
-/// A worker whose crate has not arrived on this branch: it ends at once and says so.
-async fn absent(ctx: holdfast_kit::Ctx) -> holdfast_kit::Exit {
-    holdfast_kit::Exit::Failed(format!("this build has no {}", ctx.boot.role))
 }

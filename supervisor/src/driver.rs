@@ -429,6 +429,7 @@ impl Driver {
             started: self.started,
             started_wall_ms: self.started_wall_ms,
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
+            venue_url: self.venue_url().unwrap_or_default(),
             latches_on_disk: self.persister.healthy(),
         };
         publish::document(&self.machine, &facts, now)

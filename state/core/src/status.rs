@@ -53,6 +53,8 @@ pub struct StatusDoc {
     pub workers: Vec<WorkerStatus>,
     /// Where the API listens.
     pub api: ApiStatus,
+    /// Where the venue listens: the paper venue's own address, or the real venue's.
+    pub venue_url: String,
     /// The decision journal.
     pub journal: JournalStatus,
     /// When this document was made, RFC 3339.

@@ -19,6 +19,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) started: Tick,
     pub(crate) started_wall_ms: u64,
     pub(crate) api_url: &'a str,
+    pub(crate) venue_url: String,
     pub(crate) latches_on_disk: bool,
 }
 
@@ -74,6 +75,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             url: facts.api_url.to_owned(),
             cockpit: if facts.api_url.is_empty() { String::new() } else { format!("{}/", facts.api_url) },
         },
+        venue_url: facts.venue_url.clone(),
         journal: JournalStatus {
             events: view.journal.map_or(0, |journal| journal.entries),
             head: String::new(),

@@ -38,6 +38,8 @@
   };
   const clockOf = (ms) => { const d = new Date(ms); return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`; };
 
+  const moment = (iso) => { const d = new Date(iso); return Number.isNaN(d.getTime()) ? iso : `${iso.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : `${iso.slice(0, 10)} `}${clockOf(d.getTime())}`; };
+
   // ── what is known ────────────────────────────────────────────────────────────────────────────────────────────────
   let shown = null;          // the document on the screen, or null while blank
   let doubt = "Waiting for the first status.";
@@ -120,7 +122,8 @@
     } else {
       fill("why", [doc.mode_reasons.join(", ")]);
     }
-    say("next", doc.next_step || "");
+    // Words between backquotes are commands.
+    fill("next", (doc.next_step || "").split("`").map((part, n) => n % 2 ? make("code", part) : part));
     say("profile", doc.profile);
     say("uptime", span(doc.uptime_s));
     drawExposure(doc.exposure);
@@ -190,9 +193,9 @@
     say("kill", kill.active ? `KILLED: ${words[kill.state]}` : kill.state === "none" ? "Not set" : `Flatten: ${words[kill.state]}`);
     tone("card-kill", kill.state === "not_flat" || kill.active && kill.state !== "flat" ? "bad" : kill.active || kill.state !== "none" && kill.state !== "flat" ? "warn" : "good");
     const lines = [];
-    if (kill.since) lines.push(`since ${kill.since}`);
+    if (kill.since) lines.push(`since ${moment(kill.since)}`);
     if (kill.reason) lines.push(`“${kill.reason}”`);
-    if (kill.proof_at) lines.push(`flat at ${kill.proof_at}`);
+    if (kill.proof_at) lines.push(`read flat at ${moment(kill.proof_at)}`);
     for (const left of kill.residue.slice(0, 4)) lines.push(`left: ${left.coin} ${left.size}, ${left.orders} orders`);
     fill("kill-detail", lines.map((line) => make("p", line)));
   }

@@ -44,9 +44,15 @@ impl Bars {
         number.saturating_mul(self.bar_ms)
     }
 
+    /// Number of the bar that a venue time in milliseconds lies in.
+    #[must_use]
+    pub const fn number_at(&self, venue_ms: u64) -> u64 {
+        venue_ms / self.bar_ms
+    }
+
     /// Takes one believable price; returns the bar it closes, if it does.
     pub fn push(&mut self, venue_ms: u64, px: Px) -> Option<Bar> {
-        let number = venue_ms / self.bar_ms;
+        let number = self.number_at(venue_ms);
         match self.open {
             Some(open) if number < open.number => None,
             Some(open) if number == open.number => {

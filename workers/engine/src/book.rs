@@ -74,6 +74,13 @@ impl Book {
         drifts
     }
 
+    /// The venue's word, read after everything of ours was settled, replaces our own count without a question.
+    pub fn adopt(&mut self, view: &AccountView, now: Tick) {
+        if now.since(view.read_at) <= ACCOUNT_MAX_AGE {
+            (self.expected, self.adopted, self.moved, self.blur) = (positions(view), true, None, None);
+        }
+    }
+
     /// The account could not be read: what is known grows old and is refused by age.
     #[must_use]
     pub fn age(&self, now: Tick) -> Option<Span> {

@@ -1,4 +1,9 @@
 //! Decides and trades; the only process whose code can open risk.
+//!
+//! * No order that may add risk leaves without a live permit, a written intent and a passed gate ([`gate`], [`desk`]).
+//! * With no permit, no journal or no feed, positions stay managed: closing needs none of them.
+//! * The same decision is never sent twice, in this process or the next ([`key`], [`reconcile`]).
+//! * Nothing here waits without a bound, and the disk has a thread of its own ([`scribe`]).
 #![cfg_attr(
     test,
     allow(
@@ -11,7 +16,95 @@
 
 pub mod bars;
 pub mod book;
+pub mod desk;
+mod feed;
 pub mod gate;
 pub mod key;
 pub mod loss;
+pub mod mind;
+pub mod reconcile;
+pub mod scribe;
+mod setup;
+mod shell;
 pub mod strategy;
+
+use holdfast_core::ids::Role;
+use holdfast_core::time::Span;
+use holdfast_ipc::clock;
+use holdfast_ipc::feed::Publisher;
+use holdfast_ipc::message::{FromWorker, ToWorker};
+use holdfast_kit::{Ctx, Exit, Order};
+use holdfast_store::journal::Entry;
+use mind::Mind;
+use scribe::{Opened, Scribe};
+use shell::Shell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often the loop turns when nothing happens.
+const TURN: Duration = Duration::from_millis(500);
+/// Ready is said at the first message of the sensor, or after this.
+const READY_AFTER: Span = Span::from_ms(3000);
+/// An errand under way may finish for this long after the order to drain.
+const DRAIN: Span = Span::from_ms(1000);
+
+/// Runs the engine until it is told to drain.
+pub async fn run(mut ctx: Ctx) -> Exit {
+    let Opened { scribe, journal_error, guard } = Scribe::open(&ctx.home.decisions(), &ctx.home.engine_cell());
+    if let Some(error) = &journal_error {
+        tracing::error!(error, "the decision journal is not open: closing only");
+    }
+    let desk = match setup::desk(&ctx.boot, &ctx.home, scribe.clone()) {
+        Ok(desk) => Rc::new(desk),
+        Err(error) => return Exit::Failed(error.to_string()),
+    };
+    let publisher = Publisher::open(&ctx.home.engine_sock(), ctx.boot.epoch, ctx.boot.feed_token.clone(), &[Role::Api]);
+    let publisher = publisher.map_err(|error| tracing::error!(%error, "cycles are not published")).ok();
+    let (guard, guard_error) = match guard {
+        Ok(guard) => (Some(guard), None),
+        Err(error) => (None, Some(error)),
+    };
+    let settings = ctx.boot.settings.clone();
+    let account = desk.account.clone();
+    let mind = Mind::new(&settings.strategy, &settings.limits, &account, ctx.boot.epoch, guard);
+    let (done, mut results) = mpsc::channel(4);
+    let mut shell = Shell::new(mind, desk, ctx.link(), publisher, done);
+    shell.guard_error = guard_error;
+    scribe.note(Entry::Started { epoch: ctx.boot.epoch, generation: ctx.boot.generation });
+    let mut feed = feed::follow(&ctx.boot, ctx.home.sensor_sock());
+    let mut turn = tokio::time::interval(TURN);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let born = clock::now();
+    let (mut heard, mut ready) = (false, false);
+    let mut drain_until = None;
+    loop {
+        tokio::select! {
+            order = ctx.order() => match order {
+                Order::Message(ToWorker::Drain {}) | Order::SupervisorGone => {
+                    shell.drain();
+                    drain_until = Some(clock::now().after(DRAIN));
+                }
+                Order::Message(message) => shell.on_order(&message),
+                Order::Beat(_) => {}
+            },
+            Some(message) = feed.recv() => {
+                heard = true;
+                shell.on_feed(message);
+            }
+            Some(done) = results.recv() => shell.on_done(done, clock::now()),
+            _ = turn.tick() => {}
+        }
+        let now = clock::now();
+        if drain_until.is_some_and(|until| !shell.busy() || now >= until) {
+            scribe.flush().await;
+            return Exit::Drained;
+        }
+        if !ready && (heard || now.since(born) >= READY_AFTER) {
+            ready = ctx.report(FromWorker::Ready { endpoint: None });
+        }
+        shell.report(now);
+        shell.dispatch(now);
+        ctx.progress();
+    }
+}

@@ -222,17 +222,15 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
             "a status from 400 to 599",
         ),
         Kind::PriceJump => (within(given.as_i64(), -9_999, 100_000), "basis points from -9999 to 100000"),
-        Kind::PartialFill => (
-            decimal(&given).is_some_and(|v| !v.is_sign_negative() && v <= Decimal::ONE),
-            "a fraction from 0 to 1",
-        ),
+        Kind::PartialFill => {
+            (decimal(&given).is_some_and(|v| !v.is_sign_negative() && v <= Decimal::ONE), "a fraction from 0 to 1")
+        }
         Kind::RateLimit => (matches!(given.as_str(), Some("ip" | "address")), "\"ip\" or \"address\""),
         Kind::DeadManIneligible => (decimal(&given).is_some_and(|v| !v.is_sign_negative()), "an amount of USD"),
         Kind::ClockSkew => (within(given.as_i64(), -31_536_000_000, 31_536_000_000), "milliseconds, signed"),
-        Kind::ForeignPosition => (
-            decimal(&given).is_some_and(|v| !v.is_zero() && v.abs() < Decimal::from(1_000_000)),
-            "a signed size",
-        ),
+        Kind::ForeignPosition => {
+            (decimal(&given).is_some_and(|v| !v.is_zero() && v.abs() < Decimal::from(1_000_000)), "a signed size")
+        }
         Kind::GarbageBody => (path(&given), "\"/info\" or \"/exchange\""),
         Kind::RejectAll | Kind::RejectOpen => (given.is_null() || given.is_string(), "a text"),
         Kind::DropAfterExecute

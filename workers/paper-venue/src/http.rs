@@ -92,7 +92,8 @@ impl App {
         }
         let mut venue = self.venue();
         let now = boot_ms(&venue);
-        let garbled = venue.ex.faults.peek(Fault::GarbageBody, None, now).is_some_and(|v| v.as_str().is_none_or(|p| p == path));
+        let garbled =
+            venue.ex.faults.peek(Fault::GarbageBody, None, now).is_some_and(|v| v.as_str().is_none_or(|p| p == path));
         if garbled && venue.ex.faults.take(Fault::GarbageBody, None, now).is_some() {
             return Answer::Plain(200, "<html><body>upstream is having a moment</body></html>".to_owned());
         }
@@ -294,4 +295,3 @@ pub(crate) fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
 }
-

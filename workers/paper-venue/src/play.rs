@@ -1,7 +1,7 @@
 //! Plays the scenario against the boot clock: so many scenario milliseconds per millisecond of the wall.
 
-use crate::market::{Level, Market, MarketEvent, MarketKind};
 use crate::exchange::SECOND_COIN;
+use crate::market::{Level, Market, MarketEvent, MarketKind};
 use crate::venue::Venue;
 use holdfast_core::money::{Px, Sz};
 use holdfast_ipc::clock;
@@ -47,7 +47,8 @@ impl Player {
     pub(crate) fn open_second(venue: &mut Venue) {
         let now = venue.now();
         let px = |cents: i64| Px::new(Decimal::new(cents, 2));
-        let level = |cents| px(cents).ok().map(|px| Level { px, sz: Sz::new(Decimal::from(50)).unwrap_or(Sz::ZERO), n: 1 });
+        let level =
+            |cents| px(cents).ok().map(|px| Level { px, sz: Sz::new(Decimal::from(50)).unwrap_or(Sz::ZERO), n: 1 });
         let side = |sign: i64| (1..=20_i64).filter_map(|i| level(260_000 + sign * i * 100)).collect();
         if let Ok(mark) = px(260_000) {
             for kind in [MarketKind::Mark { px: mark }, MarketKind::Book { bids: side(-1), asks: side(1) }] {

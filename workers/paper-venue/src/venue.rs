@@ -3,8 +3,8 @@
 //! [`Venue::settle`] is called after every change and before any answer: witness first, then books, then listeners.
 
 use crate::addr::Addr;
-use crate::exchange::execute::Signed;
 use crate::exchange::action::Action;
+use crate::exchange::execute::Signed;
 use crate::exchange::types::Now;
 use crate::exchange::{Exchange, Out};
 use crate::faults::Kind as Fault;
@@ -240,8 +240,7 @@ impl Venue {
                 json!(ex.live_orders(user).into_iter().map(shape::order_update).collect::<Vec<_>>())
             }
             Topic::UserFills { user, .. } => {
-                let fills: Vec<Value> =
-                    ex.fills(user).into_iter().flatten().rev().take(100).map(shape::fill).collect();
+                let fills: Vec<Value> = ex.fills(user).into_iter().flatten().rev().take(100).map(shape::fill).collect();
                 json!({"isSnapshot": true, "user": user, "fills": fills})
             }
             Topic::ClearinghouseState { user, dex } => {

@@ -7,7 +7,7 @@ use crate::addr::{Addr, Cloid};
 use holdfast_core::money::{Px, Sz, Szi};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Bytes kept in hand for the lines that arrive when the disk is full.
@@ -94,11 +94,11 @@ impl Witness {
         self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
         self.healthy = self.file.is_some();
         // A line torn by a kill is ended, so that the next one stands alone.
-        if let Some(file) = self.file.as_mut() {
-            let torn = std::fs::read(&self.path).is_ok_and(|bytes| bytes.last().is_some_and(|b| *b != b'\n'));
-            if torn && file.write_all(b"\n").is_err() {
-                self.healthy = false;
-            }
+        if let Some(file) = self.file.as_mut()
+            && is_torn(&self.path)
+            && file.write_all(b"\n").is_err()
+        {
+            self.healthy = false;
         }
     }
 
@@ -177,4 +177,20 @@ impl Witness {
     pub const fn healthy(&self) -> bool {
         self.healthy
     }
+}
+
+/// Whether a file ends in the middle of a line.
+fn is_torn(path: &Path) -> bool {
+    let last = File::open(path).and_then(|mut file| {
+        if !file.metadata()?.is_file() {
+            return Ok(b'\n');
+        }
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            file.read_exact(&mut last)?;
+        }
+        let [byte] = last;
+        Ok(byte)
+    });
+    last.is_ok_and(|byte| byte != b'\n')
 }

@@ -12,9 +12,7 @@ mod rungs;
 #[cfg(test)]
 mod tests;
 
-pub use event::{
-    Close, Event, Held, How, Live, Market, Next, Objection, ReadFailed, Reading, Said, Touch, Turn,
-};
+pub use event::{Close, Event, Held, How, Live, Market, Next, Objection, ReadFailed, Reading, Said, Touch, Turn};
 
 use holdfast_core::ids::JobId;
 use holdfast_core::limits::JOB_RETRY;
@@ -165,10 +163,7 @@ impl Ladder {
             (Phase::Reading, Event::Read(Ok(reading))) => self.decide(now, reading),
             (Phase::Reading, Event::Read(Err(failed))) => self.unreadable(now, failed),
             (Phase::Touching, Event::Touched(touches)) => self.touched(now, &touches),
-            (
-                Phase::Reading | Phase::Cancelling | Phase::Closing { .. } | Phase::Touching,
-                Event::Timer,
-            ) => {
+            (Phase::Reading | Phase::Cancelling | Phase::Closing { .. } | Phase::Touching, Event::Timer) => {
                 self.outdated = outdated;
                 Turn { say: None, next: Next::Await }
             }
@@ -368,7 +363,13 @@ impl Ladder {
         self.progress(state, self.residue(), None, detail)
     }
 
-    fn progress(&self, state: JobState, residue: Vec<Residue>, proof_venue_ms: Option<u64>, detail: String) -> JobProgress {
+    fn progress(
+        &self,
+        state: JobState,
+        residue: Vec<Residue>,
+        proof_venue_ms: Option<u64>,
+        detail: String,
+    ) -> JobProgress {
         JobProgress { job: self.job, state, round: self.round, residue, proof_venue_ms, detail }
     }
 

@@ -1,8 +1,8 @@
 //! The rungs: which close comes next, which orders are in the way, and how the touch is followed.
 
 use super::{Close, Held, How, Ladder, Live, Next, Objection, Phase, Reading, Said, Touch, Turn, pace};
-use holdfast_core::report::{JobKind, JobState};
 use holdfast_core::money::Px;
+use holdfast_core::report::{JobKind, JobState};
 use holdfast_core::time::Tick;
 
 /// How the next close is tried.
@@ -60,7 +60,8 @@ impl Ladder {
             Rung::Alo => {
                 self.phase = Phase::Touching;
                 let markets = held.into_iter().map(|held| held.market).collect();
-                let say = Some(self.on_the_way(JobState::Closing, "following the touch with post-only closes".to_owned()));
+                let say =
+                    Some(self.on_the_way(JobState::Closing, "following the touch with post-only closes".to_owned()));
                 return Turn { say, next: Next::Touch(markets) };
             }
             Rung::End => return self.not_flat(now),

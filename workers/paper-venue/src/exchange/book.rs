@@ -133,7 +133,11 @@ impl CoinMarket {
     }
 
     fn moved(&self, px: Px, up: bool) -> Option<Px> {
-        if self.jump_bps == 0 { Some(px) } else { n::to_tick(px.moved_bps(self.jump_bps)?.get(), self.spec.sz_decimals, up) }
+        if self.jump_bps == 0 {
+            Some(px)
+        } else {
+            n::to_tick(px.moved_bps(self.jump_bps)?.get(), self.spec.sz_decimals, up)
+        }
     }
 
     fn moved_side(&self, side: &[Level], up: bool) -> Vec<Level> {
@@ -174,9 +178,6 @@ impl CoinMarket {
                 self.first = self.first.or(self.mark);
                 if let Some(mark) = self.mark {
                     self.candle(mark, Decimal::ZERO, now.ms);
-                }
-                if self.time == 0 {
-                    self.time = now.ms;
                 }
                 None
             }

@@ -179,7 +179,9 @@ impl Exchange {
         let ctx = Context { account, signer: s.signer, expires_after: s.expires_after, now, kind: s.action.name() };
         match s.action {
             Action::Order { orders, grouping, .. } => self.place_all(s, &ctx, orders, *grouping),
-            Action::Cancel { cancels } if cancels.len() > MAX_CANCELS => self.refuse(s, &too_many(cancels.len()), "", now),
+            Action::Cancel { cancels } if cancels.len() > MAX_CANCELS => {
+                self.refuse(s, &too_many(cancels.len()), "", now)
+            }
             Action::CancelByCloid { cancels } if cancels.len() > MAX_CANCELS => {
                 self.refuse(s, &too_many(cancels.len()), "", now)
             }
@@ -233,7 +235,10 @@ impl Exchange {
             if child && parent.is_none() {
                 list.push(json!({"error": format!("Parent order was refused. asset={}", w.a)}));
                 let line = self.line(ctx.now, ctx.kind, Some(ctx.account), self.coin_at(w.a));
-                self.witness(Line { outcome: "rejected:Parent order was refused.".to_owned(), ..ctx.order_line(line, w) });
+                self.witness(Line {
+                    outcome: "rejected:Parent order was refused.".to_owned(),
+                    ..ctx.order_line(line, w)
+                });
                 continue;
             }
             let (placed, oid) = self.place(ctx, w, belongs);

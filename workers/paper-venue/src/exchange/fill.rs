@@ -56,7 +56,8 @@ pub(crate) fn move_position(account: &mut Account, coin: &str, change: Szi, px: 
     let after = n::szi(n::add(before.get(), change.get()));
     let opening = before.is_zero() || (before.is_short() == change.is_short());
     let pnl = if opening {
-        position.entry_ntl = Defaulted(n::usd(n::add(position.entry_ntl.0.get(), n::mul(change.abs().get(), px.get()))));
+        position.entry_ntl =
+            Defaulted(n::usd(n::add(position.entry_ntl.0.get(), n::mul(change.abs().get(), px.get()))));
         Decimal::ZERO
     } else {
         let closed = change.abs().min(before.abs()).get();

@@ -48,10 +48,8 @@ impl Exchange {
             None => (Placed::Refused(format!("Invalid asset index. asset={}", w.a)), None),
             Some(coin) => self.place_in(ctx, coin, w, belongs),
         };
-        line.position_after = self
-            .account(&ctx.account)
-            .zip(coin.as_deref())
-            .map_or(Szi::FLAT, |(account, coin)| account.szi(coin));
+        line.position_after =
+            self.account(&ctx.account).zip(coin.as_deref()).map_or(Szi::FLAT, |(account, coin)| account.szi(coin));
         let filled = oid.map_or(Sz::ZERO, |oid| self.filled_of(at, oid));
         let line = Line {
             increased_exposure: line.position_before.increases_to(line.position_after),
@@ -143,9 +141,7 @@ impl Exchange {
             }
             (Tif::Ioc, Err(_)) => {
                 self.set_status(oid, Status::IocCancelRejected, ctx.now);
-                Placed::Refused(format!(
-                    "Order could not immediately match against any resting orders. asset={asset}"
-                ))
+                Placed::Refused(format!("Order could not immediately match against any resting orders. asset={asset}"))
             }
             // Fully executed on arrival.
             (Tif::Gtc | Tif::Alo, Ok(avg)) if !live => Placed::Filled { oid, total: n::sz(filled), avg },
@@ -319,8 +315,7 @@ impl Exchange {
         if post_only && best.is_some_and(|px| if w.b { w.p >= px } else { w.p <= px }) {
             let (bid, ask) = (self.best_opposite(coin, false), self.best_opposite(coin, true));
             let show = |px: Option<Px>| px.map_or_else(|| "none".to_owned(), |px| px.to_string());
-            let text =
-                format!("Post only order would have immediately matched, bbo was {}@{}.", show(bid), show(ask));
+            let text = format!("Post only order would have immediately matched, bbo was {}@{}.", show(bid), show(ask));
             return refuse(text, w.a, Status::BadAloPxRejected);
         }
         Ok(effective)

@@ -273,7 +273,11 @@ fn wakes(order: &Order, mark: Px) -> bool {
     match order.kind {
         Kind::Limit { .. } => false,
         Kind::Trigger { trigger_px, tpsl, .. } => {
-            if (tpsl == Tpsl::Tp) != order.is_buy { mark >= trigger_px } else { mark <= trigger_px }
+            if (tpsl == Tpsl::Tp) != order.is_buy {
+                mark >= trigger_px
+            } else {
+                mark <= trigger_px
+            }
         }
     }
 }

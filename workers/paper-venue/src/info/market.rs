@@ -47,7 +47,13 @@ pub(crate) fn all_mids(ex: &Exchange, dex: &str) -> Value {
 }
 
 /// One side, best first, paper orders among the scenario's, grouped if asked.
-fn side(ex: &Exchange, m: &CoinMarket, bids: bool, figures: Option<u32>, mantissa: Option<u32>) -> Vec<(Px, Decimal, u32)> {
+fn side(
+    ex: &Exchange,
+    m: &CoinMarket,
+    bids: bool,
+    figures: Option<u32>,
+    mantissa: Option<u32>,
+) -> Vec<(Px, Decimal, u32)> {
     let mut levels: BTreeMap<Px, (Decimal, u32)> = BTreeMap::new();
     let own = if bids { &m.bids } else { &m.asks };
     let group = |px: Px| {

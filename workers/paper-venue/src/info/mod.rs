@@ -19,37 +19,118 @@ const MAX_ITEMS: usize = 2_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Query {
-    Meta { #[serde(default)] dex: String },
-    MetaAndAssetCtxs { #[serde(default)] dex: String },
-    AllMids { #[serde(default)] dex: String },
-    L2Book { coin: String, #[serde(default)] n_sig_figs: Option<u32>, #[serde(default)] mantissa: Option<u32> },
-    ClearinghouseState { user: String, #[serde(default)] dex: String },
-    OpenOrders { user: String, #[serde(default)] dex: String },
-    FrontendOpenOrders { user: String, #[serde(default)] dex: String },
-    UserFills { user: String },
-    UserFillsByTime { user: String, start_time: u64, #[serde(default)] end_time: Option<u64> },
-    OrderStatus { user: String, oid: Oid },
-    HistoricalOrders { user: String },
-    UserRateLimit { user: String },
-    CandleSnapshot { req: CandleReq },
-    UserRole { user: String },
-    ExtraAgents { user: String },
+    Meta {
+        #[serde(default)]
+        dex: String,
+    },
+    MetaAndAssetCtxs {
+        #[serde(default)]
+        dex: String,
+    },
+    AllMids {
+        #[serde(default)]
+        dex: String,
+    },
+    L2Book {
+        coin: String,
+        #[serde(default)]
+        n_sig_figs: Option<u32>,
+        #[serde(default)]
+        mantissa: Option<u32>,
+    },
+    ClearinghouseState {
+        user: String,
+        #[serde(default)]
+        dex: String,
+    },
+    OpenOrders {
+        user: String,
+        #[serde(default)]
+        dex: String,
+    },
+    FrontendOpenOrders {
+        user: String,
+        #[serde(default)]
+        dex: String,
+    },
+    UserFills {
+        user: String,
+    },
+    UserFillsByTime {
+        user: String,
+        start_time: u64,
+        #[serde(default)]
+        end_time: Option<u64>,
+    },
+    OrderStatus {
+        user: String,
+        oid: Oid,
+    },
+    HistoricalOrders {
+        user: String,
+    },
+    UserRateLimit {
+        user: String,
+    },
+    CandleSnapshot {
+        req: CandleReq,
+    },
+    UserRole {
+        user: String,
+    },
+    ExtraAgents {
+        user: String,
+    },
     ExchangeStatus {},
     SpotMeta {},
     SpotMetaAndAssetCtxs {},
-    SpotClearinghouseState { #[serde(rename = "user")] _user: String },
+    SpotClearinghouseState {
+        #[serde(rename = "user")]
+        _user: String,
+    },
     PerpDexs {},
-    UserFees { user: String },
-    UserFunding { #[serde(rename = "user")] _user: String },
-    FundingHistory { #[serde(rename = "coin")] _coin: String },
-    UserNonFundingLedgerUpdates { #[serde(rename = "user")] _user: String },
-    SubAccounts { #[serde(rename = "user")] _user: String },
-    UserVaultEquities { #[serde(rename = "user")] _user: String },
-    UserTwapSliceFills { #[serde(rename = "user")] _user: String },
-    Portfolio { #[serde(rename = "user")] _user: String },
-    Referral { #[serde(rename = "user")] _user: String },
-    UserToMultiSigSigners { #[serde(rename = "user")] _user: String },
-    RecentTrades { coin: String },
+    UserFees {
+        user: String,
+    },
+    UserFunding {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    FundingHistory {
+        #[serde(rename = "coin")]
+        _coin: String,
+    },
+    UserNonFundingLedgerUpdates {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    SubAccounts {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    UserVaultEquities {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    UserTwapSliceFills {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    Portfolio {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    Referral {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    UserToMultiSigSigners {
+        #[serde(rename = "user")]
+        _user: String,
+    },
+    RecentTrades {
+        coin: String,
+    },
 }
 
 #[derive(Clone, Debug, Deserialize)]

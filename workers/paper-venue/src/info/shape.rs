@@ -94,7 +94,9 @@ fn position(ex: &Exchange, account: &Account, coin: &str) -> Value {
     let kind = if leverage.cross { "cross" } else { "isolated" };
     let initial = n::div(p.entry_ntl.0.get(), Decimal::from(leverage.value.max(1)));
     let mut shown = json!({"type": kind, "value": leverage.value});
-    if !leverage.cross && let Some(map) = shown.as_object_mut() {
+    if !leverage.cross
+        && let Some(map) = shown.as_object_mut()
+    {
         map.insert("rawUsd".to_owned(), json!(text(n::sub(margin, ex.position_value(account, coin)))));
     }
     json!({"type": "oneWay", "position": {
@@ -109,8 +111,7 @@ fn position(ex: &Exchange, account: &Account, coin: &str) -> Value {
 pub(crate) fn clearinghouse(ex: &Exchange, address: &Addr, dex: &str, now: Now) -> Value {
     let nothing = Account::new(*address, holdfast_core::money::Usd::ZERO, holdfast_core::money::Usd::ZERO);
     let account = ex.account(address).unwrap_or(&nothing);
-    let here: Vec<&String> =
-        account.positions.keys().filter(|c| ex.market(c).is_some_and(|m| m.dex == dex)).collect();
+    let here: Vec<&String> = account.positions.keys().filter(|c| ex.market(c).is_some_and(|m| m.dex == dex)).collect();
     let ntl = here.iter().fold(Decimal::ZERO, |sum, c| n::add(sum, ex.position_value(account, c)));
     let equity = ex.equity(account);
     let used = ex.margin_used(account);

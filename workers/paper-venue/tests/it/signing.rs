@@ -55,3 +55,10 @@ fn ordered_json_refuses_floats_repeats_and_depth() {
         assert!(serde_json::from_str::<Ordered>(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn the_main_networks_letter_recovers_a_stranger() {
+    let action: Ordered = serde_json::from_str(r#"{"type":"noop"}"#).unwrap();
+    let id = action_hash(&action, 1, None, None).unwrap();
+    assert_ne!(signing_digest(&id, "a"), signing_digest(&id, "b"));
+}

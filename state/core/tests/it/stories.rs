@@ -1,0 +1,218 @@
+//! Stories with one fault each.
+
+use crate::world::World;
+use holdfast_core::command::{ControlReply, ControlRequest};
+use holdfast_core::event::Action;
+use holdfast_core::ids::Role;
+use holdfast_core::limits::{PROBATION, RESTARTS_MAX, WORKER_HUNG};
+use holdfast_core::registry::{LatchReason, TradingMode};
+use holdfast_core::time::Span;
+
+const SECOND: Span = Span::from_ms(1000);
+
+fn kill() -> ControlRequest {
+    ControlRequest::Kill { flatten: true, reason: Some("test".to_owned()) }
+}
+
+#[test]
+fn the_first_state_is_the_strictest() {
+    let world = World::new();
+    assert_eq!(world.mode(), TradingMode::ReduceOnly);
+    assert_eq!(world.machine.view(world.now).latch, [LatchReason::RestartReconcileRequired]);
+    assert!(world.permit_until.is_none());
+}
+
+#[test]
+fn workers_start_in_order_and_the_tree_becomes_active() {
+    let world = World::active();
+    let spawned: Vec<Role> = world
+        .log
+        .iter()
+        .filter_map(|action| match action {
+            Action::Spawn { role, .. } => Some(*role),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(spawned, Role::ALL);
+    assert!(world.permit_until.is_some());
+}
+
+#[test]
+fn any_death_restricts_restarts_at_once_and_needs_probation_and_reconcile() {
+    for role in Role::ALL {
+        let mut world = World::active();
+        world.die(role, "signal 9");
+        assert_eq!(world.mode(), TradingMode::ReduceOnly, "{role}");
+        assert!(world.permit_until.is_none(), "{role}");
+        assert!(world.alive.contains_key(&role), "{role} restarts at once");
+        world.run(PROBATION);
+        assert_eq!(world.mode(), TradingMode::ReduceOnly, "{role}: probation is not over");
+        world.run(SECOND);
+        assert_eq!(world.mode(), TradingMode::Active, "{role}: {:?}", world.reasons());
+    }
+}
+
+#[test]
+fn a_silent_worker_restricts_within_a_second_and_is_replaced_within_four() {
+    for role in Role::ALL {
+        let mut world = World::active();
+        let before = world.alive[&role];
+        world.mute.insert(role);
+        world.run(SECOND);
+        assert_eq!(world.mode(), TradingMode::ReduceOnly, "{role}");
+        assert!(world.permit_until.is_none(), "{role}");
+        world.run(WORKER_HUNG);
+        assert_ne!(world.alive[&role], before, "{role} was replaced");
+    }
+}
+
+#[test]
+fn a_host_that_slept_kills_nobody_and_reconciles_before_opening() {
+    let mut world = World::active();
+    let before = world.alive.clone();
+    world.now = world.now.after(Span::from_ms(60_000));
+    world.event(holdfast_core::event::Event::Wake);
+    assert_eq!(world.mode(), TradingMode::ReduceOnly);
+    world.run(SECOND);
+    assert_eq!(world.alive, before, "nobody was killed for the supervisor's own sleep");
+    world.run(Span::from_ms(12_000));
+    assert_eq!(world.mode(), TradingMode::Active);
+}
+
+#[test]
+fn a_kill_fences_first_ends_flat_and_survives_until_resumed_with_the_exact_phrase() {
+    let mut world = World::active();
+    let id = world.command(kill());
+    assert_eq!(world.mode(), TradingMode::Kill);
+    assert!(!world.alive.contains_key(&Role::Engine), "the engine is fenced");
+    assert!(matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_some()));
+    world.run(Span::from_ms(60_000));
+    assert_eq!(world.mode(), TradingMode::Kill);
+    assert!(!world.alive.contains_key(&Role::Engine), "and stays down");
+
+    let offer = world.command(ControlRequest::Resume { confirm: None });
+    let Some(ControlReply::ResumeOffer { phrase, .. }) = world.reply(offer).cloned() else { panic!("an offer") };
+    assert_eq!(phrase, "resume paper KILL_RISKSTATE_KILL");
+    world.command(ControlRequest::Resume { confirm: Some(format!("{phrase} ")) });
+    assert_eq!(world.mode(), TradingMode::Kill, "almost is not the phrase");
+    world.command(ControlRequest::Resume { confirm: Some(phrase) });
+    assert_ne!(world.mode(), TradingMode::Active, "never straight to Active");
+    world.run(Span::from_ms(15_000));
+    assert_eq!(world.mode(), TradingMode::Active, "{:?}", world.reasons());
+}
+
+#[test]
+fn a_kill_is_remembered_by_the_next_supervisor_which_proves_flat_again() {
+    let mut world = World::active();
+    world.command(kill());
+    let mut next = World::with(world.machine.durable().clone());
+    next.run(Span::from_ms(5000));
+    assert_eq!(next.mode(), TradingMode::Kill);
+    assert!(!next.alive.contains_key(&Role::Engine));
+    assert_eq!(next.machine.view(next.now).job_state, "flat");
+}
+
+#[test]
+fn a_kill_that_is_not_flat_cannot_be_resumed_and_goes_on() {
+    let mut world = World::active();
+    world.flat = false;
+    let id = world.command(kill());
+    assert!(matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_none()));
+    let refused = world.command(ControlRequest::Resume { confirm: None });
+    assert!(matches!(world.reply(refused), Some(ControlReply::Refused { code, .. }) if code == "job_running"));
+    assert_eq!(world.machine.view(world.now).job_state, "not_flat");
+    world.flat = true;
+    world.run(Span::from_ms(15_000));
+    assert_eq!(world.machine.view(world.now).job_state, "flat", "a silent job is handed out again");
+}
+
+#[test]
+fn kill_and_flatten_reach_deadman_even_when_it_is_being_replaced() {
+    for request in [kill(), ControlRequest::Flatten {}] {
+        let mut world = World::active();
+        world.mute.insert(Role::Deadman);
+        let id = world.command(request.clone());
+        assert!(world.reply(id).is_none());
+        world.run(Span::from_ms(4000));
+        assert!(
+            matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_some()),
+            "{request:?}: {:?}",
+            world.reply(id)
+        );
+    }
+}
+
+#[test]
+fn flatten_keeps_the_engine_and_blocks_new_risk_until_resumed() {
+    let mut world = World::active();
+    world.command(ControlRequest::Flatten {});
+    world.run(Span::from_ms(30_000));
+    assert_eq!(world.reasons(), ["REDUCEONLY_OPERATOR_PAUSED"]);
+    assert!(world.alive.contains_key(&Role::Engine));
+}
+
+#[test]
+fn flatten_after_kill_is_a_new_job() {
+    let mut world = World::active();
+    world.command(kill());
+    let first = world.machine.durable().last_job;
+    let id = world.command(ControlRequest::Flatten {});
+    assert!(world.machine.durable().last_job > first);
+    assert!(matches!(world.reply(id), Some(ControlReply::Progress(_))));
+}
+
+#[test]
+fn a_worker_that_keeps_crashing_stays_down_and_kills_the_mode_but_deadman_never_does() {
+    for (role, mode) in [(Role::Sensor, TradingMode::Kill), (Role::Api, TradingMode::ReduceOnly)] {
+        let mut world = World::active();
+        for _ in 0..RESTARTS_MAX {
+            world.die(role, "crash");
+            while !world.alive.contains_key(&role)
+                && world.machine.workers(world.now).any(|w| w.role == role && w.state.as_str() == "backoff")
+            {
+                world.run(SECOND);
+            }
+        }
+        assert_eq!(world.mode(), mode, "{role}");
+        assert!(!world.alive.contains_key(&role));
+    }
+    let mut world = World::active();
+    for _ in 0..3 * RESTARTS_MAX {
+        world.die(Role::Deadman, "crash");
+        world.run(Span::from_ms(40_000));
+        assert!(world.alive.contains_key(&Role::Deadman), "never given up on");
+    }
+}
+
+#[test]
+fn a_stop_takes_everything_down_in_order_and_finishes() {
+    let mut world = World::active();
+    let id = world.command(ControlRequest::Stop { flatten: false });
+    world.run(SECOND);
+    assert!(world.finished && world.alive.is_empty());
+    assert!(matches!(world.reply(id), Some(ControlReply::Done { .. })));
+}
+
+#[test]
+fn a_stop_with_flatten_does_not_stop_while_something_is_open() {
+    let mut world = World::active();
+    world.flat = false;
+    let id = world.command(ControlRequest::Stop { flatten: true });
+    world.run(SECOND);
+    assert!(!world.finished && world.reply(id).is_some());
+    world.flat = true;
+    world.command(ControlRequest::Stop { flatten: true });
+    world.run(SECOND);
+    assert!(world.finished);
+}
+
+#[test]
+fn a_stop_while_a_worker_is_stopped_still_ends() {
+    for role in Role::ALL {
+        let mut world = World::active();
+        world.mute.insert(role);
+        world.command(ControlRequest::Stop { flatten: false });
+        world.run(Span::from_ms(6000));
+        assert!(world.finished, "{role}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole-tree tests on the real binary.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::allow_attributes,
+    reason = "a test speaks by panicking"
+)]
+
+mod arrows;

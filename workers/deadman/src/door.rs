@@ -1,0 +1,142 @@
+//! Deadman's own door, `run/deadman.sock`: `kill` and `flatten` when no supervisor answers.
+//!
+//! Same user only, one request per connection, few connections at once; a slow reader is dropped, never waited for.
+
+use holdfast_core::report::{JobKind, JobProgress};
+use holdfast_ipc::conn::Conn;
+use holdfast_ipc::control::{ControlReply, ControlRequest};
+use holdfast_ipc::listen::Door;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+
+/// Connections served at once.
+const CLIENTS_MAX: usize = 4;
+/// A client that has not asked by then is dropped.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// A client that does not take a reply by then is dropped.
+const TAKE_WITHIN: Duration = Duration::from_secs(2);
+/// Longest a client is told about one attempt; the attempt itself goes on.
+const TELL_FOR: Duration = Duration::from_secs(600);
+
+/// Progress, with the number of the attempt it belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Counts attempts of this process.
+    pub attempt: u64,
+    /// What happened.
+    pub progress: JobProgress,
+}
+
+/// A wish from the door.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// What to reach.
+    pub kind: JobKind,
+    /// Where the attempt's number goes.
+    pub reply: oneshot::Sender<u64>,
+}
+
+/// Opens the door and serves it in the background.
+///
+/// # Errors
+/// The socket cannot be opened.
+pub(crate) fn serve(
+    path: &Path,
+    wishes: mpsc::Sender<Wish>,
+    told: broadcast::Sender<Told>,
+) -> Result<(), holdfast_ipc::IpcError> {
+    let door = Door::open(path)?;
+    tokio::task::spawn_local(async move {
+        let room = Arc::new(Semaphore::new(CLIENTS_MAX));
+        loop {
+            // More clients than that wait in the kernel's queue, which is bounded too.
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+            match door.accept().await {
+                Ok(stream) => {
+                    let (wishes, told) = (wishes.clone(), told.subscribe());
+                    tokio::task::spawn_local(async move {
+                        match Conn::over(stream) {
+                            Ok(conn) => client(conn, wishes, told).await,
+                            Err(error) => tracing::warn!(%error, "refused at the door"),
+                        }
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "door");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// What a request asks of deadman; `None` = not deadman's business.
+#[must_use]
+pub(crate) const fn wanted(request: &ControlRequest) -> Option<JobKind> {
+    match request {
+        ControlRequest::Kill { flatten: true, .. } | ControlRequest::Flatten {} => Some(JobKind::Flatten),
+        ControlRequest::Kill { flatten: false, .. } => Some(JobKind::CancelAll),
+        ControlRequest::Status {}
+        | ControlRequest::Pause {}
+        | ControlRequest::Resume { .. }
+        | ControlRequest::Heartbeat {}
+        | ControlRequest::Stop { .. } => None,
+    }
+}
+
+async fn client(
+    mut conn: Conn<ControlRequest, ControlReply>,
+    wishes: mpsc::Sender<Wish>,
+    mut told: broadcast::Receiver<Told>,
+) {
+    let request = match conn.reader.recv_within(ASK_WITHIN).await {
+        Ok(request) => request,
+        Err(error) => {
+            tracing::warn!(%error, "nothing understood at the door");
+            return;
+        }
+    };
+    let Some(kind) = wanted(&request) else {
+        let _ = conn.writer.send_within(&not_here(), TAKE_WITHIN).await;
+        return;
+    };
+    let (reply, number) = oneshot::channel();
+    if wishes.send(Wish { kind, reply }).await.is_err() {
+        return;
+    }
+    let Ok(attempt) = number.await else { return };
+    let tell = async {
+        loop {
+            let told = match told.recv().await {
+                Ok(told) => told,
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+            if told.attempt > attempt {
+                // A newer attempt took over; its asker is told.
+                return;
+            }
+            if told.attempt < attempt {
+                continue;
+            }
+            let verdict = told.progress.state.is_verdict();
+            if conn.writer.send_within(&ControlReply::Progress(told.progress), TAKE_WITHIN).await.is_err() || verdict {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(TELL_FOR, tell).await;
+}
+
+fn not_here() -> ControlReply {
+    ControlReply::Refused {
+        code: "not_here".to_owned(),
+        message: "this is deadman's own door: it takes kill and flatten only".to_owned(),
+        risk: "nothing changed".to_owned(),
+        next: "ask the supervisor (engine status); if it is gone, engine kill works here".to_owned(),
+    }
+}

@@ -1,0 +1,470 @@
+//! The one loop: the supervisor's orders, the clock, the door and the venue's answers, turned into the machines' events.
+//!
+//! Nothing here blocks: one venue call of the ladder and one of the switch are out at a time, each bounded, and the
+//! loop turns at least twice a second.
+
+use crate::desk::{Desk, FirstContact};
+use crate::door::{self, Told, Wish};
+use crate::ladder::{Event, Ladder, Next, Turn};
+use crate::operator::Operator;
+use crate::record::{self, Record};
+use crate::switch::Switch;
+use crate::view::account_view;
+use crate::watch::{Finding, Sign, Watch, watch_process};
+use holdfast_core::ids::JobId;
+use holdfast_core::limits::VENUE_DEADMAN_AHEAD;
+use holdfast_core::registry::{Profile, TradingMode};
+use holdfast_core::report::{DeadManReport, JobKind, JobProgress};
+use holdfast_core::time::{Span, Tick};
+use holdfast_ipc::clock;
+use holdfast_ipc::message::{FromWorker, ToWorker};
+use holdfast_ipc::settings::OnSupervisorLoss;
+use holdfast_kit::{Ctx, Exit, Order};
+use holdfast_venue_reduce::outcome::Outcome;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+
+/// Longest sleep of the loop: own gaps must be noticed.
+const TURN: Span = Span::from_ms(500);
+/// Not ready by then: ready all the same, with everything unknown. A dead venue is no reason to be absent.
+const READY_ANYWAY: Span = Span::from_ms(3000);
+/// Between two attempts at first contact.
+const CONTACT_RETRY: Span = Span::from_ms(500);
+/// Progress of a running job is repeated this often, so that nobody takes waiting for death.
+const SAY_AGAIN: Span = Span::from_ms(2000);
+/// The venue unreachable this long after the supervisor's loss, and no paper venue alive: nothing is left to close.
+const VENUE_GONE: Span = Span::from_ms(10_000);
+/// A clean stop may take this long to look and to clear the switch.
+const FAREWELL: Duration = Duration::from_millis(1200);
+/// Job number of what deadman begins by itself.
+const OWN_JOB: JobId = JobId(0);
+
+type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// The worker, alive.
+pub(crate) struct Deadman {
+    ctx: Ctx,
+    desk: Rc<Desk>,
+    linked: bool,
+    ready: bool,
+    born: Tick,
+    contact: Option<Later<Result<(), FirstContact>>>,
+    contact_due: Option<Tick>,
+    ladder: Option<Ladder>,
+    errand: Option<Later<Event>>,
+    wake: Option<Tick>,
+    said: Option<(JobProgress, Tick)>,
+    attempt: u64,
+    told: broadcast::Sender<Told>,
+    switch: Switch,
+    arming: Option<Later<(Tick, u64, Outcome)>>,
+    reported: Option<DeadManReport>,
+    watch: Watch,
+    operator: Operator,
+    loss_acted: bool,
+    draining: bool,
+}
+
+/// What ended one turn of the loop.
+enum Woken {
+    Order(Order),
+    Errand(Event),
+    Armed((Tick, u64, Outcome)),
+    Contact(Result<(), FirstContact>),
+    ProcessEnded,
+    Wish(Wish),
+    Clock,
+}
+
+/// The result of an optional future; never ends when there is none.
+async fn maybe<T>(later: &mut Option<Later<T>>) -> T {
+    match later {
+        Some(future) => {
+            let result = future.as_mut().await;
+            *later = None;
+            result
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Deadman {
+    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>) -> Self {
+        let now = clock::now();
+        let (told, _) = broadcast::channel(64);
+        Self {
+            ctx,
+            desk,
+            linked: true,
+            ready: false,
+            born: now,
+            contact: None,
+            contact_due: Some(now),
+            ladder: None,
+            errand: None,
+            wake: None,
+            said: None,
+            attempt: 0,
+            told,
+            switch: Switch::begin(now),
+            arming: None,
+            reported: None,
+            watch: Watch::begin(now),
+            operator: Operator::default(),
+            loss_acted: false,
+            draining: false,
+        }
+    }
+
+    /// Lives until told to stop, or until the account of a lost supervisor is flat.
+    pub(crate) async fn live(mut self) -> Exit {
+        let mut process = watch_process(self.ctx.boot.supervisor_pid);
+        let (wish_in, mut wishes) = mpsc::channel(4);
+        if let Err(error) = door::serve(&self.ctx.home.deadman_sock(), wish_in.clone(), self.told.clone()) {
+            // The supervisor's own door still works; being dead-man matters more than being asked.
+            tracing::error!(%error, "deadman's own door cannot be opened");
+        }
+        let mut watching = true;
+        loop {
+            let now = clock::now();
+            self.ctx.progress();
+            if let Some(exit) = self.due(now).await {
+                return exit;
+            }
+            let nap = self.nap(now);
+            let woken = tokio::select! {
+                biased;
+                event = maybe(&mut self.errand) => Woken::Errand(event),
+                order = self.ctx.order(), if self.linked => Woken::Order(order),
+                ended = process.recv(), if watching => {
+                    watching = false;
+                    // Without a thread to tell us the channel just closes.
+                    if ended.is_some() { Woken::ProcessEnded } else { Woken::Clock }
+                }
+                wish = wishes.recv() => wish.map_or(Woken::Clock, Woken::Wish),
+                armed = maybe(&mut self.arming) => Woken::Armed(armed),
+                contact = maybe(&mut self.contact) => Woken::Contact(contact),
+                () = tokio::time::sleep(nap) => Woken::Clock,
+            };
+            let now = clock::now();
+            match woken {
+                Woken::Clock => {}
+                Woken::Errand(event) => self.errand_done(now, event),
+                Woken::Order(order) => self.order(now, order),
+                Woken::ProcessEnded => {
+                    tracing::error!("the supervisor's process ended");
+                    self.watch.sign(now, Sign::ProcessEnded);
+                }
+                Woken::Wish(wish) => {
+                    tracing::warn!(kind = ?wish.kind, "asked at the door");
+                    let job = self.unproven().map_or(OWN_JOB, Ladder::job);
+                    self.begin(now, job, wish.kind, Some(wish.reply));
+                }
+                Woken::Armed((sent, fires, outcome)) => {
+                    self.switch.answered(now, sent, fires, &outcome);
+                    self.report_switch(now, true);
+                }
+                Woken::Contact(Ok(())) => {
+                    self.report_account();
+                    self.say_ready();
+                }
+                Woken::Contact(Err(error @ FirstContact::AgentAddress)) => return Exit::Failed(error.to_string()),
+                Woken::Contact(Err(error @ FirstContact::Later(_))) => {
+                    tracing::warn!(%error, "first contact with the venue failed");
+                    self.contact_due = Some(now.after(CONTACT_RETRY));
+                }
+            }
+        }
+    }
+
+    /// Everything that is due by the clock alone.
+    async fn due(&mut self, now: Tick) -> Option<Exit> {
+        if !self.ready && now.since(self.born) >= READY_ANYWAY {
+            tracing::warn!("ready without having reached the venue");
+            self.say_ready();
+        }
+        if self.contact_due.is_some_and(|due| now >= due) {
+            self.contact_due = None;
+            let desk = Rc::clone(&self.desk);
+            self.contact = Some(Box::pin(async move { desk.first_contact().await }));
+        }
+        if self.wake.is_some_and(|wake| now >= wake) {
+            self.wake = None;
+            self.step(now, Event::Timer);
+        }
+        if self.operator.expired(now) {
+            tracing::error!("the operator did not check in: making the account flat");
+            let _ = self.ctx.report(FromWorker::OperatorExpired {});
+            self.begin(now, OWN_JOB, JobKind::Flatten, None);
+        }
+        self.keep_armed(now);
+        self.say_again(now);
+        match self.watch.judge(now) {
+            // It was only silent and speaks again: should it fall silent once more, act once more.
+            Finding::Well if self.unproven().is_none() && !self.watch.ended() => self.loss_acted = false,
+            Finding::Well => {}
+            Finding::Leave if self.unproven().is_some() => {}
+            Finding::Leave => return Some(Exit::Drained),
+            Finding::Act => self.supervisor_lost(now),
+        }
+        if self.loss_acted && self.watch.ended() {
+            let venue_gone = self.unproven().is_some() && self.venue_went_with_the_tree(now);
+            if venue_gone {
+                self.write_record("venue is gone with the tree: nothing left to close");
+                return Some(Exit::Drained);
+            }
+            if self.ladder.as_ref().is_none_or(Ladder::done) {
+                self.write_record("supervisor lost: the policy is carried out");
+                return Some(Exit::Drained);
+            }
+        }
+        if self.draining && self.unproven().is_none() {
+            self.farewell().await;
+            return Some(Exit::Drained);
+        }
+        None
+    }
+
+    fn nap(&self, now: Tick) -> Duration {
+        let wake = [self.wake, self.contact_due].into_iter().flatten().map(|due| now.until(due));
+        // Rounded up: a timer that fires early would only be asked again.
+        Duration::from_nanos(wake.fold(TURN, Span::min).0)
+    }
+
+    fn order(&mut self, now: Tick, order: Order) {
+        match order {
+            Order::SupervisorGone => {
+                self.linked = false;
+                tracing::error!("the supervisor's connection ended");
+                self.watch.sign(now, Sign::LinkEnded);
+            }
+            Order::Beat(ToWorker::Beat { mode, .. }) | Order::Message(ToWorker::Beat { mode, .. }) => {
+                self.watch.sign(now, Sign::Beat);
+                if mode == TradingMode::Active
+                    && let Some(ladder) = &mut self.ladder
+                {
+                    ladder.release();
+                    if ladder.done() {
+                        self.wake = None;
+                    }
+                }
+            }
+            Order::Beat(message) | Order::Message(message) => self.message(now, message),
+        }
+    }
+
+    fn message(&mut self, now: Tick, message: ToWorker) {
+        match message {
+            ToWorker::Reduce { job, kind } => self.reduce(now, job, kind),
+            ToWorker::OperatorDeadline { expires_wall_ms } => {
+                self.operator.set(now, clock::wall_ms(), expires_wall_ms);
+            }
+            ToWorker::StandDown {} => self.watch.sign(now, Sign::StandDown),
+            ToWorker::Drain {} => {
+                self.watch.sign(now, Sign::StandDown);
+                self.draining = true;
+            }
+            ToWorker::Welcome { .. }
+            | ToWorker::Beat { .. }
+            | ToWorker::Reconcile { .. }
+            | ToWorker::Acknowledge {}
+            | ToWorker::Status { .. } => {}
+        }
+    }
+
+    /// The supervisor's job. The same one again while it runs is only answered again.
+    fn reduce(&mut self, now: Tick, job: JobId, kind: JobKind) {
+        let running = self.unproven().map(|ladder| (ladder.job(), ladder.kind()));
+        if running == Some((job, kind)) {
+            if let Some((progress, at)) = &mut self.said {
+                *at = now;
+                let _ = self.ctx.report(FromWorker::Job(progress.clone()));
+            }
+            return;
+        }
+        // What deadman began by itself (operator gone, asked at the door) is never weakened to a mere cancel.
+        let kind = if matches!(running, Some((OWN_JOB, JobKind::Flatten))) { JobKind::Flatten } else { kind };
+        self.begin(now, job, kind, None);
+    }
+
+    fn begin(&mut self, now: Tick, job: JobId, kind: JobKind, reply: Option<tokio::sync::oneshot::Sender<u64>>) {
+        tracing::warn!(job = job.0, ?kind, "reduce job begins");
+        self.attempt = self.attempt.saturating_add(1);
+        if let Some(reply) = reply {
+            let _ = reply.send(self.attempt);
+        }
+        let turn = match &mut self.ladder {
+            Some(ladder) => ladder.renew(now, job, kind),
+            None => {
+                let (ladder, turn) = Ladder::begin(now, job, kind);
+                self.ladder = Some(ladder);
+                turn
+            }
+        };
+        self.carry_out(now, turn);
+    }
+
+    fn unproven(&self) -> Option<&Ladder> {
+        self.ladder.as_ref().filter(|ladder| !ladder.proven() && !ladder.done())
+    }
+
+    fn step(&mut self, now: Tick, event: Event) {
+        if let Some(ladder) = &mut self.ladder {
+            let turn = ladder.step(now, event);
+            self.carry_out(now, turn);
+        }
+    }
+
+    fn errand_done(&mut self, now: Tick, event: Event) {
+        if matches!(event, Event::Read(Ok(_))) {
+            self.report_account();
+        }
+        self.step(now, event);
+    }
+
+    fn carry_out(&mut self, now: Tick, turn: Turn) {
+        if let Some(progress) = turn.say {
+            self.say(now, progress);
+        }
+        match turn.next {
+            Next::Wait(until) => self.wake = Some(until),
+            Next::Await => {}
+            Next::Done => self.wake = None,
+            next @ (Next::Read | Next::Cancel { .. } | Next::Close { .. } | Next::Touch(_)) => {
+                self.wake = None;
+                let desk = Rc::clone(&self.desk);
+                self.errand = Some(Box::pin(async move { desk.perform(next).await }));
+            }
+        }
+    }
+
+    fn say(&mut self, now: Tick, progress: JobProgress) {
+        tracing::warn!(
+            job = progress.job.0,
+            round = progress.round,
+            state = progress.state.as_str(),
+            left = progress.residue.len(),
+            detail = progress.detail,
+            "reduce job"
+        );
+        let _ = self.ctx.report(FromWorker::Job(progress.clone()));
+        // Nobody at the door is no failure.
+        let _ = self.told.send(Told { attempt: self.attempt, progress: progress.clone() });
+        let verdict = progress.state.is_verdict();
+        self.said = Some((progress, now));
+        if self.loss_acted && verdict {
+            self.write_record("supervisor lost: working on the policy");
+        }
+    }
+
+    fn say_again(&mut self, now: Tick) {
+        if self.unproven().is_none() {
+            return;
+        }
+        if let Some((progress, at)) = &mut self.said
+            && now.since(*at) >= SAY_AGAIN
+        {
+            *at = now;
+            let _ = self.ctx.report(FromWorker::Job(progress.clone()));
+        }
+    }
+
+    fn report_account(&self) {
+        if let Some(view) = self.desk.account().as_ref().and_then(account_view) {
+            let _ = self.ctx.report(FromWorker::Account(Box::new(view)));
+        }
+    }
+
+    fn say_ready(&mut self) {
+        if !self.ready {
+            self.ready = true;
+            self.report_switch(clock::now(), true);
+            let _ = self.ctx.report(FromWorker::Ready { endpoint: None });
+        }
+    }
+
+    fn keep_armed(&mut self, now: Tick) {
+        let busy = self.ladder.as_ref().is_some_and(Ladder::quota_spent);
+        if !self.draining && !busy && self.arming.is_none() && self.switch.due(now) {
+            self.switch.sent(now);
+            let desk = Rc::clone(&self.desk);
+            self.arming = Some(Box::pin(async move {
+                let (fires, outcome) = desk.arm(Some(VENUE_DEADMAN_AHEAD)).await;
+                (now, fires, outcome)
+            }));
+        }
+        self.report_switch(now, false);
+    }
+
+    fn report_switch(&mut self, now: Tick, anyway: bool) {
+        let report = self.switch.report(now);
+        if anyway || self.reported.as_ref() != Some(&report) {
+            let _ = self.ctx.report(FromWorker::DeadMan(report.clone()));
+            self.reported = Some(report);
+        }
+    }
+
+    fn supervisor_lost(&mut self, now: Tick) {
+        if self.loss_acted {
+            return;
+        }
+        self.loss_acted = true;
+        let kind = match self.ctx.boot.settings.deadman.on_supervisor_loss {
+            OnSupervisorLoss::Cancel => JobKind::CancelAll,
+            OnSupervisorLoss::Flatten => JobKind::Flatten,
+        };
+        tracing::error!(?kind, "no supervisor and no successor within the grace time: acting");
+        match self.unproven().map(Ladder::kind) {
+            // A flatten that is under way is all that is asked for, and more than a cancel.
+            Some(JobKind::Flatten) => {}
+            Some(JobKind::CancelAll) | None => self.begin(now, OWN_JOB, kind, None),
+        }
+    }
+
+    fn venue_went_with_the_tree(&self, now: Tick) -> bool {
+        self.ctx.boot.settings.profile == Profile::Paper
+            && self.desk.unreachable_since().is_some_and(|since| now.since(since) >= VENUE_GONE)
+            && record::paper_venue_is_gone(&self.ctx.home)
+    }
+
+    fn write_record(&self, note: &str) {
+        let boot = &self.ctx.boot;
+        let policy = match boot.settings.deadman.on_supervisor_loss {
+            OnSupervisorLoss::Cancel => "cancel",
+            OnSupervisorLoss::Flatten => "flatten",
+        };
+        let record = Record {
+            schema: "holdfast.deadman-report.v1",
+            at: record::now(),
+            supervisor_pid: boot.supervisor_pid,
+            epoch: boot.epoch.0,
+            policy: policy.to_owned(),
+            progress: self.said.as_ref().map(|(progress, _)| progress.clone()),
+            note: note.to_owned(),
+        };
+        record::write(&self.ctx.home, &record);
+    }
+
+    /// A clean stop: clears the venue's switch only when a fresh read shows the account flat; otherwise it stays armed.
+    async fn farewell(&mut self) {
+        // Whatever is out must not arm it again after it was cleared.
+        self.arming = None;
+        let desk = Rc::clone(&self.desk);
+        let clear = async move {
+            if let Event::Read(Ok(reading)) = desk.perform(Next::Read).await
+                && reading.held.is_empty()
+                && reading.live.is_empty()
+            {
+                let (_, outcome) = desk.arm(None).await;
+                tracing::info!(?outcome, "flat: the venue's dead-man switch is cleared");
+            } else {
+                tracing::warn!("not proven flat: the venue's dead-man switch stays as it is");
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, clear).await;
+        self.report_account();
+    }
+}

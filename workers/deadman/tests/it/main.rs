@@ -1,0 +1,252 @@
+//! Deadman as a real process against the real paper venue, with its supervisor played by the test.
+
+mod rig;
+
+use holdfast_core::ids::Role;
+use holdfast_core::registry::VenueDeadMan;
+use holdfast_core::report::{JobKind, JobState};
+use holdfast_ipc::clock;
+use holdfast_ipc::conn::Conn;
+use holdfast_ipc::control::{ControlReply, ControlRequest};
+use holdfast_ipc::message::{FromWorker, ToWorker};
+use rig::{BUILD, PATIENCE, Rig, Setup, WORKER, run};
+use serde_json::json;
+use std::time::Duration;
+
+/// Not a test: the body of the worker process the rig starts.
+#[test]
+fn worker_process() {
+    if std::env::var_os(WORKER).is_some() {
+        std::process::exit(holdfast_kit::run(BUILD, Role::Deadman, holdfast_deadman::run));
+    }
+}
+
+#[test]
+fn it_arms_the_switch_and_flattens_every_dex_with_proof() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.until("ACTIVE", |report| match report {
+            FromWorker::DeadMan(report) if report.state == VenueDeadMan::Active => report.fires_at_ms,
+            _ => None,
+        })
+        .await;
+        rig.hold("BTC", "0.05");
+        rig.hold("ETH", "-0.7");
+        rig.hold("alt:ZED", "3");
+        rig.rest();
+        rig.rest();
+        let (positions, orders) = rig.open();
+        assert!(positions >= 2 && orders == 2, "{positions} {orders}");
+        let began = clock::now();
+        let verdicts = rig.reduce(1, JobKind::Flatten).await;
+        println!("kill to proven flat: {} ms", clock::now().since(began).as_ms());
+        assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+        assert!(verdicts[0].proof_venue_ms.is_some());
+        assert_eq!(rig.open(), (0, 0));
+        rig.nothing_grew();
+        // A second job is a new attempt, not a replayed answer.
+        rig.hold("BTC", "-0.02");
+        assert_eq!(rig.reduce(2, JobKind::Flatten).await.len(), 1);
+        // Cancel only: the position stays.
+        rig.hold("BTC", "0.02");
+        rig.rest();
+        assert_eq!(rig.reduce(3, JobKind::CancelAll).await.len(), 1);
+        assert_eq!(rig.open(), (1, 0));
+        rig.tell(ToWorker::Drain {}).await;
+        assert_eq!(rig.ended().await, 0);
+        let cleared = |rig: &Rig| rig.witness().iter().filter(|l| l["kind"] == "scheduleCancel").count();
+        assert!(cleared(&rig) >= 1);
+    });
+}
+
+#[test]
+fn it_gets_flat_through_a_broken_venue() {
+    let faults = [
+        json!({"kind": "http_error", "for_ms": 2000}),
+        json!({"kind": "http_error", "value": {"status": 500, "path": "/exchange"}, "for_ms": 2000}),
+        json!({"kind": "drop_after_execute"}),
+        json!({"kind": "garbage_body", "value": "/exchange"}),
+        json!({"kind": "partial_fill", "value": "0.3"}),
+        json!({"kind": "rate_limit", "for_ms": 1500}),
+        json!({"kind": "latency", "value": 300, "for_ms": 3000}),
+        json!({"kind": "reject_all", "for_ms": 2000}),
+        json!({"kind": "price_jump", "coin": "BTC", "value": -1500, "for_ms": 4000}),
+        json!({"kind": "clock_skew", "value": 5000, "for_ms": 3000}),
+        json!({"kind": "clock_skew", "value": -5000, "for_ms": 3000}),
+    ];
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        for (job, fault) in (1..).zip(faults) {
+            rig.hold("BTC", "0.05");
+            rig.hold("ETH", "-0.7");
+            rig.rest();
+            rig.venue.fault(fault.clone());
+            let began = clock::now();
+            let verdicts = rig.reduce(job, JobKind::Flatten).await;
+            println!("{fault}: {} verdicts, {} ms", verdicts.len(), clock::now().since(began).as_ms());
+            rig::http(rig.venue.addr, "DELETE", "/sim/faults", "null");
+            assert_eq!(rig.open(), (0, 0), "{fault}");
+        }
+        rig.nothing_grew();
+    });
+}
+
+#[test]
+fn a_post_only_window_ends_flat_or_not_flat_but_never_spins() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.venue.fault(json!({"kind": "post_only_window", "for_ms": 9000}));
+        let before = rig.witness().len();
+        let verdicts = rig.reduce(1, JobKind::Flatten).await;
+        assert!(verdicts.iter().all(|v| v.state == JobState::Flat || !v.residue.is_empty()));
+        assert!(rig.witness().len() - before < 200);
+        assert_eq!(rig.open(), (0, 0));
+        rig.nothing_grew();
+    });
+}
+
+#[test]
+fn a_late_fill_after_the_proof_is_closed_too() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.rest();
+        rig.venue.fault(json!({"kind": "late_fill", "value": 700}));
+        rig.reduce(1, JobKind::Flatten).await;
+        let again = rig
+            .until("a second proof", |report| match report {
+                FromWorker::Job(p) if p.state == JobState::Flat => Some(p.round),
+                _ => None,
+            })
+            .await;
+        assert!(again > 1);
+        assert_eq!(rig.open(), (0, 0));
+    });
+}
+
+#[test]
+fn a_lost_supervisor_is_answered_by_flatten_a_report_and_exit() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.rest();
+        let lost = clock::now();
+        rig.lose_supervisor();
+        assert_eq!(rig.ended().await, 0);
+        let took = clock::now().since(lost).as_ms();
+        assert!((4500..12_000).contains(&took), "{took} ms");
+        assert_eq!(rig.open(), (0, 0));
+        let report = rig.report();
+        assert_eq!(report["policy"], "flatten");
+        assert_eq!(report["progress"]["state"], "flat");
+        assert!(report["progress"]["proof_venue_ms"].is_u64(), "{report}");
+        rig.nothing_grew();
+    });
+}
+
+#[test]
+fn after_a_planned_stop_it_leaves_at_once_and_touches_nothing() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.tell(ToWorker::StandDown {}).await;
+        // Its answer to anything at all shows that the message before was read.
+        rig.reduce(1, JobKind::CancelAll).await;
+        let left = clock::now();
+        rig.lose_supervisor();
+        assert_eq!(rig.ended().await, 0);
+        assert!(clock::now().since(left).as_ms() < 3000);
+        assert_eq!(rig.open(), (1, 0));
+    });
+}
+
+#[test]
+fn its_own_door_takes_kill_when_no_supervisor_is_there() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.cut_link();
+        let door = rig.home.deadman_sock();
+        let mut conn = Conn::<ControlReply, ControlRequest>::connect(&door, PATIENCE).await.unwrap();
+        conn.writer.send(&ControlRequest::Kill { flatten: true, reason: None }).await.unwrap();
+        let proof = loop {
+            match conn.reader.recv_within(PATIENCE).await.unwrap() {
+                ControlReply::Progress(p) if p.state == JobState::Flat => break p.proof_venue_ms,
+                ControlReply::Progress(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(proof.is_some());
+        assert_eq!(rig.open(), (0, 0));
+        let mut conn = Conn::<ControlReply, ControlRequest>::connect(&door, PATIENCE).await.unwrap();
+        conn.writer.send(&ControlRequest::Resume { confirm: Some("yes".to_owned()) }).await.unwrap();
+        assert!(matches!(conn.reader.recv_within(PATIENCE).await.unwrap(), ControlReply::Refused { .. }));
+    });
+}
+
+#[test]
+fn an_operator_who_does_not_check_in_means_flat() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.tell(ToWorker::OperatorDeadline { expires_wall_ms: Some(clock::wall_ms() + 400) }).await;
+        rig.until("expiry", |r| matches!(r, FromWorker::OperatorExpired {}).then_some(())).await;
+        rig.until("flat", |r| matches!(r, FromWorker::Job(p) if p.state == JobState::Flat).then_some(())).await;
+        assert_eq!(rig.open(), (0, 0));
+    });
+}
+
+#[test]
+fn an_ineligible_account_is_said_to_be_so() {
+    run(async {
+        let faults = vec![json!({"kind": "dead_man_ineligible"})];
+        let mut rig = Rig::start(Setup { faults, ..Setup::default() }).await;
+        let words = rig
+            .until("INELIGIBLE", |report| match report {
+                FromWorker::DeadMan(r) if r.state == VenueDeadMan::Ineligible => Some(r.detail),
+                _ => None,
+            })
+            .await;
+        assert!(words.starts_with("Cannot set scheduled cancel time"), "{words}");
+    });
+}
+
+#[test]
+fn an_agents_address_as_account_is_refused() {
+    run(async {
+        let mut rig = Rig::start(Setup { agent_as_account: true, ..Setup::default() }).await;
+        assert_eq!(rig.ended().await, 1);
+    });
+}
+
+#[test]
+fn a_paper_venue_that_died_with_the_tree_leaves_nothing_to_close() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.venue.stop();
+        rig.lose_supervisor();
+        assert_eq!(rig.ended().await, 0);
+        assert!(rig.report()["note"].as_str().unwrap().starts_with("venue is gone"), "{}", rig.report());
+    });
+}
+
+#[test]
+fn a_dead_venue_does_not_keep_it_from_being_ready() {
+    run(async {
+        let faults = vec![json!({"kind": "http_error"})];
+        let mut rig = Rig::start(Setup { faults, ..Setup::default() }).await;
+        let began = clock::now();
+        rig.ready().await;
+        assert!(clock::now().since(began).as_ms() < 8000);
+        tokio::time::timeout(Duration::from_secs(1), async {}).await.unwrap();
+    });
+}

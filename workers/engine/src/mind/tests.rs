@@ -1,0 +1,1 @@
+//! The mind, table by table.

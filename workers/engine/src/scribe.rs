@@ -1,0 +1,214 @@
+//! The one thread that writes to the disk: journal entries and the loss guard. Nothing else in this process waits for a disk.
+//!
+//! * The queue is bounded and every wait has a deadline: a disk that stalls restricts trading, it does not stop closing.
+//! * An entry that was not acknowledged in time counts as not written for the decision at hand; if it lands later, the
+//!   journal remembers an order that was never sent, and asking the venue settles it.
+
+use crate::loss::Guard;
+use holdfast_core::report::JournalHealth;
+use holdfast_ipc::clock;
+use holdfast_store::Cell;
+use holdfast_store::journal::{Entry, Journal, Memory};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Entries waiting for the disk.
+const QUEUE_MAX: usize = 256;
+/// Longest wait for an entry that must be on the disk first. Far below the time in which a silent worker is killed.
+const APPEND_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Why an entry is not known to be on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScribeError {
+    /// Too much is waiting, or the disk did not answer in time.
+    #[error("the disk does not keep up")]
+    Stalled,
+    /// The journal or cell refused or failed; the words name the file and the next step.
+    #[error("{0}")]
+    Failed(String),
+}
+
+enum Job {
+    Append(u64, Box<Entry>, Option<oneshot::Sender<Result<(), ScribeError>>>),
+    Guard(Box<Guard>, oneshot::Sender<Result<(), ScribeError>>),
+    Flush(oneshot::Sender<Result<(), ScribeError>>),
+}
+
+#[derive(Default)]
+struct Shared {
+    memory: Mutex<Memory>,
+    /// The journal is open and no write has failed.
+    open: AtomicBool,
+    /// The disk has not answered in time; cleared by its next answer.
+    stalled: AtomicBool,
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Scribe {
+    jobs: Option<SyncSender<Job>>,
+    shared: Arc<Shared>,
+}
+
+/// What was found on the disk at the start.
+pub struct Opened {
+    /// The handle; without an open journal it refuses every entry and says unhealthy.
+    pub scribe: Scribe,
+    /// Why the journal is not open.
+    pub journal_error: Option<String>,
+    /// The loss guard as stored; `Err` when it cannot be known, which never permits opening.
+    pub guard: Result<Guard, String>,
+}
+
+impl Scribe {
+    /// Opens both files and starts the thread. Blocks for as long as the journal takes to verify: call it first.
+    #[must_use]
+    pub fn open(journal: &Path, cell: &Path) -> Opened {
+        let shared = Arc::new(Shared::default());
+        let (journal, journal_error) = match Journal::open(journal, clock::wall_ms()) {
+            Ok(journal) => {
+                *lock(&shared.memory) = journal.memory().clone();
+                shared.open.store(true, Ordering::SeqCst);
+                (Some(journal), None)
+            }
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let (cell, guard) = match Cell::<Guard>::open(cell) {
+            Ok((cell, guard)) => (Some(cell), Ok(guard.unwrap_or_default())),
+            Err(error) => (None, Err(error.to_string())),
+        };
+        let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let theirs = Arc::clone(&shared);
+        let started = std::thread::Builder::new()
+            .name("hf-scribe".to_owned())
+            .spawn(move || write(&queue, journal, cell, &theirs));
+        let (jobs, journal_error) = match started {
+            Ok(_) => (Some(jobs), journal_error),
+            Err(error) => {
+                shared.open.store(false, Ordering::SeqCst);
+                (None, Some(format!("the journal's thread does not start: {error}")))
+            }
+        };
+        Opened { scribe: Self { jobs, shared }, journal_error, guard }
+    }
+
+    /// Writes an entry and returns when it is on the disk.
+    ///
+    /// # Errors
+    /// [`ScribeError`]; then the entry must be taken as not written.
+    pub async fn append(&self, entry: Entry) -> Result<(), ScribeError> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Append(clock::wall_ms(), Box::new(entry), Some(done)))?;
+        self.wait(answer).await
+    }
+
+    /// Queues an entry that nothing waits for; `false` when it could not be queued.
+    pub fn note(&self, entry: Entry) -> bool {
+        self.send(Job::Append(clock::wall_ms(), Box::new(entry), None)).is_ok()
+    }
+
+    /// Stores the loss guard and returns when it is on the disk.
+    ///
+    /// # Errors
+    /// [`ScribeError`].
+    pub async fn store(&self, guard: Guard) -> Result<(), ScribeError> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Guard(Box::new(guard), done))?;
+        self.wait(answer).await
+    }
+
+    /// Waits, bounded, until everything queued before is written.
+    pub async fn flush(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.send(Job::Flush(done)).is_ok() && self.wait(answer).await.is_err() {
+            tracing::warn!("entries were still waiting for the disk");
+        }
+    }
+
+    /// What the journal remembers, entries on the disk only.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.shared.memory)
+    }
+
+    /// Whether intents can be written down.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.jobs.is_some() && self.shared.open.load(Ordering::SeqCst) && !self.shared.stalled.load(Ordering::SeqCst)
+    }
+
+    /// For the supervisor.
+    #[must_use]
+    pub fn health(&self) -> JournalHealth {
+        self.memory().health(self.healthy())
+    }
+
+    fn send(&self, job: Job) -> Result<(), ScribeError> {
+        let jobs = self.jobs.as_ref().ok_or(ScribeError::Stalled)?;
+        jobs.try_send(job).map_err(|_| {
+            self.shared.stalled.store(true, Ordering::SeqCst);
+            ScribeError::Stalled
+        })
+    }
+
+    async fn wait(&self, answer: oneshot::Receiver<Result<(), ScribeError>>) -> Result<(), ScribeError> {
+        match tokio::time::timeout(APPEND_DEADLINE, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ScribeError::Failed("the journal's thread is gone".to_owned())),
+            Err(_) => {
+                self.shared.stalled.store(true, Ordering::SeqCst);
+                Err(ScribeError::Stalled)
+            }
+        }
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(queue: &Receiver<Job>, mut journal: Option<Journal>, mut cell: Option<Cell<Guard>>, shared: &Shared) {
+    while let Ok(job) = queue.recv() {
+        match job {
+            Job::Append(at_ms, entry, done) => {
+                let result = append(journal.as_mut(), at_ms, &entry, shared);
+                shared.stalled.store(false, Ordering::SeqCst);
+                if let Some(done) = done {
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(result);
+                }
+            }
+            Job::Flush(done) => {
+                let _ = done.send(Ok(()));
+            }
+            Job::Guard(guard, done) => {
+                let result = match cell.as_mut() {
+                    Some(cell) => cell.store(&guard).map_err(|e| ScribeError::Failed(e.to_string())),
+                    None => Err(ScribeError::Failed("the loss guard's file is not open".to_owned())),
+                };
+                shared.stalled.store(false, Ordering::SeqCst);
+                let _ = done.send(result);
+            }
+        }
+    }
+}
+
+fn append(journal: Option<&mut Journal>, at_ms: u64, entry: &Entry, shared: &Shared) -> Result<(), ScribeError> {
+    let journal = journal.ok_or_else(|| ScribeError::Failed("the journal is not open".to_owned()))?;
+    match journal.append(at_ms, entry) {
+        Ok(_) => {
+            lock(&shared.memory).apply(entry);
+            Ok(())
+        }
+        Err(error) => {
+            if !journal.health().healthy {
+                shared.open.store(false, Ordering::SeqCst);
+            }
+            tracing::error!(%error, "journal");
+            Err(ScribeError::Failed(error.to_string()))
+        }
+    }
+}

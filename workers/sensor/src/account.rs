@@ -1,0 +1,202 @@
+//! Reading the account over HTTP: every dex in use, once a second where the venue's weights allow, and right after a
+//! fill. One loop, one question at a time, each with the client's deadline.
+
+use holdfast_core::limits::ACCOUNT_MAX_AGE;
+use holdfast_core::money::Usd;
+use holdfast_core::report::{AccountView, OrderView, PositionView};
+use holdfast_core::time::{Span, Tick};
+use holdfast_venue_reduce::client::{ReadError, Venue};
+use holdfast_venue_reduce::read::{AccountRole, AccountSnapshot, DexScope};
+use holdfast_venue_reduce::wire::{Address, Dex};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// Pause between readings when weights allow.
+const EVERY: Span = Span::from_ms(1000);
+/// Shortest pause, however many fills come: a burst of fills is one reading.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Pause after a reading that failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How often the list of dexes is read again on a real venue.
+const DEXES_EVERY: Span = Span::from_ms(60_000);
+/// How often the address quota is read.
+const QUOTA_EVERY: Span = Span::from_ms(10_000);
+/// ... and on a real venue, where it costs weight others need.
+const QUOTA_EVERY_LIVE: Span = Span::from_ms(30_000);
+/// Weight per minute this loop may use on a real venue, and what one dex costs each time.
+const WEIGHT_PER_MINUTE: u64 = 800;
+const WEIGHT_PER_DEX: u64 = 22;
+
+const _: () = assert!(EVERY.0 < ACCOUNT_MAX_AGE.0 / 2, "one failed reading does not make the account unknown by age");
+
+/// What came of a reading.
+#[derive(Debug)]
+pub(crate) enum AccountReading {
+    /// The account as it was; the first question was sent at `asked`.
+    Known {
+        /// When the first question left.
+        asked: Tick,
+        /// The reading.
+        view: Box<AccountView>,
+    },
+    /// It could not be read.
+    Unknown(String),
+    /// The configured address is an agent's.
+    Agent {
+        /// Whose.
+        master: Address,
+    },
+}
+
+/// Pause between readings of this many dexes.
+fn pace(paper: bool, dexes: usize) -> Duration {
+    let cost = u64::try_from(dexes).unwrap_or(u64::MAX).saturating_mul(WEIGHT_PER_DEX);
+    let share = cost.saturating_mul(60_000) / WEIGHT_PER_MINUTE;
+    Duration::from_millis(if paper { EVERY.as_ms() } else { EVERY.as_ms().max(share) })
+}
+
+/// Reads until nobody listens.
+pub(crate) async fn follow(venue: Venue, paper: bool, poke: Rc<Notify>, out: mpsc::Sender<AccountReading>) {
+    let mut reader = Reader { venue, paper, role_known: false, dexes: None, quota: None, quota_asked: None };
+    loop {
+        let reading = reader.read().await;
+        let failed = matches!(reading, AccountReading::Unknown(_));
+        let pause = if failed { AFTER_FAILURE } else { pace(reader.paper, reader.dex_count()) };
+        if out.send(reading).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause.saturating_sub(DEBOUNCE)) => {}
+            () = poke.notified() => {}
+            () = out.closed() => return,
+        }
+    }
+}
+
+struct Reader {
+    venue: Venue,
+    paper: bool,
+    role_known: bool,
+    dexes: Option<(Vec<Dex>, Tick)>,
+    quota: Option<u64>,
+    quota_asked: Option<Tick>,
+}
+
+impl Reader {
+    fn dex_count(&self) -> usize {
+        self.dexes.as_ref().map_or(1, |(dexes, _)| dexes.len())
+    }
+
+    async fn read(&mut self) -> AccountReading {
+        match self.try_read().await {
+            Ok(reading) => reading,
+            Err(error) => AccountReading::Unknown(error.to_string()),
+        }
+    }
+
+    async fn try_read(&mut self) -> Result<AccountReading, ReadError> {
+        if !self.role_known {
+            match self.venue.role_of(self.venue.account()).await? {
+                AccountRole::Agent { data } => return Ok(AccountReading::Agent { master: data.user }),
+                AccountRole::Missing {} => tracing::warn!("the venue has never seen this account"),
+                AccountRole::User {} | AccountRole::Vault {} | AccountRole::SubAccount {} => {}
+            }
+            self.role_known = true;
+        }
+        let asked = self.venue.now();
+        let scope = DexScope::Only(self.dexes(asked).await?);
+        let snapshot = self.venue.account_snapshot(&scope).await?;
+        self.read_quota().await;
+        let view = view_of(&snapshot, self.quota).map_err(|why| ReadError::Shape(why.to_owned()))?;
+        Ok(AccountReading::Known { asked: snapshot.sent, view: Box::new(view) })
+    }
+
+    /// The list of dexes, read again now and then.
+    async fn dexes(&mut self, now: Tick) -> Result<Vec<Dex>, ReadError> {
+        match &self.dexes {
+            Some((dexes, at)) if now.since(*at) < DEXES_EVERY => Ok(dexes.clone()),
+            Some(_) | None => {
+                let dexes = self.venue.perp_dexs().await?;
+                self.dexes = Some((dexes.clone(), now));
+                Ok(dexes)
+            }
+        }
+    }
+
+    /// The quota is a number for the limits; without it the account is still known.
+    async fn read_quota(&mut self) {
+        let every = if self.paper { QUOTA_EVERY } else { QUOTA_EVERY_LIVE };
+        let now = self.venue.now();
+        if self.quota_asked.is_none_or(|at| now.since(at) >= every) {
+            self.quota_asked = Some(now);
+            self.quota = self.venue.rate_limit().await.ok().map(|limit| limit.left());
+        }
+    }
+}
+
+/// The reading in the shape the tree speaks.
+///
+/// # Errors
+/// What could not be put into it: the account is unknown then, because leaving something out would be a claim.
+fn view_of(snapshot: &AccountSnapshot, requests_left: Option<u64>) -> Result<AccountView, &'static str> {
+    let equity_usd = snapshot.equity().ok_or("equity cannot be summed")?;
+    let margin_used_usd = snapshot
+        .dexes()
+        .iter()
+        .try_fold(Usd::ZERO, |sum, dex| sum.checked_add(dex.account.margin.total_margin_used))
+        .ok_or("margin cannot be summed")?;
+    let positions = snapshot
+        .positions()
+        .map(|(dex, position)| PositionView {
+            dex: dex.as_str().to_owned(),
+            coin: position.coin().to_owned(),
+            size: position.szi(),
+            entry_px: position.entry_px(),
+            mark_px: position.mark_px(),
+            notional_usd: position.value(),
+        })
+        .collect();
+    let orders = snapshot
+        .open_orders()
+        .into_iter()
+        .map(|(dex, order)| {
+            Ok(OrderView {
+                dex: dex.as_str().to_owned(),
+                coin: order.coin.clone(),
+                oid: order.oid.0,
+                cloid: order.cloid.map(|cloid| cloid.to_string()),
+                is_buy: order.side.is_buy(),
+                px: order.limit_px.or(order.trigger_px).ok_or("an open order has no price")?,
+                size: order.sz,
+                reduce_only: order.reduce_only,
+            })
+        })
+        .collect::<Result<_, &'static str>>()?;
+    Ok(AccountView {
+        read_at: snapshot.received,
+        venue_ms: snapshot.venue_time_ms,
+        equity_usd,
+        margin_used_usd,
+        positions,
+        orders,
+        requests_left,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_keeps_to_the_weights_of_a_real_venue() {
+        for (paper, dexes, ms) in [(true, 1, 1000), (true, 9, 1000), (false, 1, 1650), (false, 2, 3300)] {
+            assert_eq!(pace(paper, dexes), Duration::from_millis(ms), "{paper} {dexes}");
+        }
+        for dexes in 1..20 {
+            let per_minute = 60_000 / pace(false, dexes).as_millis() * u128::try_from(dexes).unwrap() * 22;
+            assert!(per_minute <= u128::from(WEIGHT_PER_MINUTE), "{dexes}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What leaves this worker: observations to those who follow, health to the supervisor. At most two books a second, so
+//! that an idle tree stays idle; a change of state goes at once.
+
+use crate::judge::Judge;
+use holdfast_core::report::{AccountView, MarketHealth, MarketState};
+use holdfast_core::time::{Span, Tick};
+use holdfast_ipc::feed::{FillView, FromSensor, MarketView, Publisher};
+use holdfast_ipc::message::FromWorker;
+use holdfast_kit::Link;
+
+/// Shortest distance between two books of one coin. A little under half a second, so that a feed of two a second is
+/// passed on whole.
+const BOOK_EVERY: Span = Span::from_ms(400);
+/// How often health is said when nothing changes.
+const HEALTH_EVERY: Span = Span::from_ms(500);
+/// Key of the account in what a new follower gets first.
+const ACCOUNT_KEY: &str = "account";
+
+/// The outgoing side.
+pub(crate) struct Output {
+    link: Link,
+    publisher: Publisher<FromSensor>,
+    coin: String,
+    said_state: Option<MarketState>,
+    said_book: Option<(u64, Tick)>,
+    health_state: Option<MarketState>,
+    health_at: Tick,
+}
+
+impl Output {
+    /// Says nothing yet.
+    pub(crate) const fn new(link: Link, publisher: Publisher<FromSensor>, coin: String) -> Self {
+        Self { link, publisher, coin, said_state: None, said_book: None, health_state: None, health_at: Tick(0) }
+    }
+
+    /// Passes on a new book or a change of state, and health when due.
+    pub(crate) fn market(&mut self, now: Tick, wall_ms: u64, state: MarketState, judge: &mut Judge) {
+        let skew_ms = judge.skew_ms(now, wall_ms);
+        if self.health_state != Some(state) || now.since(self.health_at) >= HEALTH_EVERY {
+            let health = MarketHealth { state, last_good: judge.last_good(), skew_ms };
+            // One that was not taken is due again at the next turn.
+            if self.link.report(FromWorker::Market(health)) {
+                self.health_state = Some(state);
+                self.health_at = now;
+            }
+        }
+        let Some(top) = judge.top() else { return };
+        let newer = self.said_book.is_none_or(|(venue_ms, at)| venue_ms != top.venue_ms && now.since(at) >= BOOK_EVERY);
+        if !newer && self.said_state == Some(state) {
+            return;
+        }
+        self.said_state = Some(state);
+        self.said_book = Some((top.venue_ms, now));
+        let view = MarketView {
+            coin: self.coin.clone(),
+            state,
+            venue_ms: top.venue_ms,
+            received: top.received,
+            bid: top.bid,
+            ask: top.ask,
+            mark: judge.mark_px(),
+            skew_ms,
+        };
+        self.publisher.publish(&FromSensor::Market(view), Some(&self.coin));
+    }
+
+    /// Passes on the account.
+    pub(crate) fn account(&self, view: Box<AccountView>) {
+        self.publisher.publish(&FromSensor::Account(view.clone()), Some(ACCOUNT_KEY));
+        if !self.link.report(FromWorker::Account(view)) {
+            tracing::warn!("the supervisor takes no reports");
+        }
+    }
+
+    /// Says that the account is not known; a new follower hears this, not the last good reading.
+    pub(crate) fn account_unknown(&self, detail: String) {
+        tracing::warn!(detail, "the account could not be read");
+        self.publisher.publish(&FromSensor::AccountUnknown { detail: detail.clone() }, Some(ACCOUNT_KEY));
+        if !self.link.report(FromWorker::AccountUnknown { detail }) {
+            tracing::warn!("the supervisor takes no reports");
+        }
+    }
+
+    /// Passes on an execution.
+    pub(crate) fn fill(&self, fill: FillView) {
+        self.publisher.publish(&FromSensor::Fill(fill), None);
+    }
+}
