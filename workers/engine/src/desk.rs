@@ -138,16 +138,27 @@ impl Desk {
             Ok(permit) => permit,
             Err(missing) => return reject(RejectReason::PermitMissingOrExpired, missing.to_string()),
         };
-        let written = self.intent(intent, clock.venue_ms(permit.deadline()));
-        if let Err(error) = self.scribe.append(Entry::Intent(written)).await {
-            return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string());
-        }
-        let result = opener.open(permit, order, &clock).await;
+        let entry = Entry::Intent(self.intent(intent, clock.venue_ms(permit.deadline())));
+        let writing = match self.scribe.begin(entry) {
+            Ok(writing) => writing,
+            Err(error) => return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string()),
+        };
+        let unwritten = RefCell::new(None);
+        let written = async {
+            let error = writing.written().await.err();
+            let durable = error.is_none();
+            *unwritten.borrow_mut() = error;
+            durable
+        };
+        let result = opener.open_after(permit, order, &clock, written).await;
         let (recorded, executed) = record(&result.outcome);
         // If this cannot be written the intent stays unsettled, and opening stays blocked.
         let entry = Entry::Outcome { cloid: intent.key().cloid.clone(), outcome: recorded.clone() };
         if self.scribe.append(entry).await.is_err() {
             tracing::warn!("the outcome of an opening could not be written down");
+        }
+        if let Some(error) = unwritten.into_inner() {
+            return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string());
         }
         match (&recorded, result.no_permit) {
             (Recorded::NotSent { why }, Some(_)) => reject(RejectReason::PermitMissingOrExpired, why.clone()),

@@ -9,7 +9,7 @@ use holdfast_core::report::JournalHealth;
 use holdfast_ipc::clock;
 use holdfast_store::Cell;
 use holdfast_store::journal::{Entry, Journal, Memory};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,34 +64,53 @@ pub struct Opened {
     pub guard: Result<Guard, String>,
 }
 
+/// An entry on its way to the disk.
+pub struct Writing {
+    scribe: Scribe,
+    answer: oneshot::Receiver<Result<(), ScribeError>>,
+}
+
+impl Writing {
+    /// Returns when it is on the disk.
+    ///
+    /// # Errors
+    /// [`ScribeError`]; then the entry must be taken as not written.
+    pub async fn written(self) -> Result<(), ScribeError> {
+        self.scribe.wait(self.answer).await
+    }
+}
+
 impl Scribe {
-    /// Opens both files and starts the thread. Blocks for as long as the journal takes to verify: call it first.
-    #[must_use]
-    pub fn open(journal: &Path, cell: &Path) -> Opened {
+    /// Starts the thread and opens both files on it: a long journal takes long to verify, and beats go on meanwhile.
+    pub async fn open(journal: PathBuf, cell: PathBuf) -> Opened {
         let shared = Arc::new(Shared::default());
-        let (journal, journal_error) = match Journal::open(journal, clock::wall_ms()) {
-            Ok(journal) => {
-                *lock(&shared.memory) = journal.memory().clone();
-                shared.open.store(true, Ordering::SeqCst);
-                (Some(journal), None)
-            }
-            Err(error) => (None, Some(error.to_string())),
-        };
-        let (cell, guard) = match Cell::<Guard>::open(cell) {
-            Ok((cell, guard)) => (Some(cell), Ok(guard.unwrap_or_default())),
-            Err(error) => (None, Err(error.to_string())),
-        };
         let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let (found, opened) = oneshot::channel();
         let theirs = Arc::clone(&shared);
-        let started = std::thread::Builder::new()
-            .name("hf-scribe".to_owned())
-            .spawn(move || write(&queue, journal, cell, &theirs));
-        let (jobs, journal_error) = match started {
-            Ok(_) => (Some(jobs), journal_error),
-            Err(error) => {
-                shared.open.store(false, Ordering::SeqCst);
-                (None, Some(format!("the journal's thread does not start: {error}")))
+        let started = std::thread::Builder::new().name("hf-scribe".to_owned()).spawn(move || {
+            let (journal, journal_error) = match Journal::open(&journal, clock::wall_ms()) {
+                Ok(journal) => (Some(journal), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let (cell, guard) = match Cell::<Guard>::open(&cell) {
+                Ok((cell, guard)) => (Some(cell), Ok(guard.unwrap_or_default())),
+                Err(error) => (None, Err(error.to_string())),
+            };
+            if let Some(journal) = &journal {
+                *lock(&theirs.memory) = journal.memory().clone();
+                theirs.open.store(true, Ordering::SeqCst);
             }
+            // Nobody waits any more only when the process ends.
+            let _ = found.send((journal_error, guard));
+            write(&queue, journal, cell, &theirs);
+        });
+        let gone = |why: String| (Some(why.clone()), Err(why));
+        let (jobs, (journal_error, guard)) = match started {
+            Ok(_) => {
+                let answer = opened.await.unwrap_or_else(|_| gone("the journal's thread ended".to_owned()));
+                (Some(jobs), answer)
+            }
+            Err(error) => (None, gone(format!("the journal's thread does not start: {error}"))),
         };
         Opened { scribe: Self { jobs, shared }, journal_error, guard }
     }
@@ -101,9 +120,17 @@ impl Scribe {
     /// # Errors
     /// [`ScribeError`]; then the entry must be taken as not written.
     pub async fn append(&self, entry: Entry) -> Result<(), ScribeError> {
+        self.begin(entry)?.written().await
+    }
+
+    /// Begins to write an entry; the disk works while the caller does something else.
+    ///
+    /// # Errors
+    /// [`ScribeError::Stalled`] when the queue is full.
+    pub fn begin(&self, entry: Entry) -> Result<Writing, ScribeError> {
         let (done, answer) = oneshot::channel();
         self.send(Job::Append(clock::wall_ms(), Box::new(entry), Some(done)))?;
-        self.wait(answer).await
+        Ok(Writing { scribe: self.clone(), answer })
     }
 
     /// Queues an entry that nothing waits for; `false` when it could not be queued.

@@ -26,7 +26,7 @@ const RECONCILE_RETRY: Span = Span::from_ms(500);
 /// How often the journal's health is reported without a change.
 const HEALTH_EVERY: Span = Span::from_ms(1000);
 /// How often the venue's clock is asked for.
-const CLOCK_EVERY: Span = Span::from_ms(15_000);
+const CLOCK_EVERY: Span = Span::from_ms(12_000);
 /// How often the request quota is asked for.
 const QUOTA_EVERY: Span = Span::from_ms(60_000);
 /// A skew that moved this far since the venue's clock was asked for makes the mapping worthless, in milliseconds.
@@ -471,6 +471,10 @@ async fn perform(desk: &Desk, errand: Errand) -> Done {
         Errand::Upkeep { quota } => {
             if let Err(error) = desk.sample_clock().await {
                 tracing::debug!(%error, "the venue's clock");
+            }
+            if let Some(opener) = &desk.opener {
+                // Only speed hangs on it: an order that finds no connection makes one.
+                let _ = opener.warm().await;
             }
             let left = if quota { desk.reduce.venue().rate_limit().await.ok().map(|q| q.left()) } else { None };
             Done::Kept(left)
