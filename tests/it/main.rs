@@ -9,3 +9,6 @@
 )]
 
 mod arrows;
+mod deaths;
+mod kills;
+mod lifecycle;
