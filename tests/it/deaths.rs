@@ -5,10 +5,10 @@ use holdfast_core::ids::Role;
 use holdfast_core::registry::TradingMode;
 use holdfast_core::status::StatusDoc;
 use holdfast_core::time::{Span, Tick};
+use holdfast_tests::Tree;
 use holdfast_tests::crew::side_by_side;
 use holdfast_tests::tree::{lives, send};
 use holdfast_tests::wait::{ms, now, s, until};
-use holdfast_tests::Tree;
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 
@@ -75,8 +75,16 @@ fn drill(tree: &Tree, role: Role, signal: Signal, replaced_within: Span) {
         .unwrap_or_else(|| panic!("{}", what("no replacement")));
     assert!(revoked_at < spawned_at && revoked <= spawned, "{}", what("replaced before the permit was revoked"));
     assert!(revoked > fault, "{}", what("the revocation is an older one"));
-    assert!(revoked.since(fault) <= RESTRICTED, "{}", what(&format!("restricted after {}", revoked.since(fault).as_ms())));
-    assert!(spawned.since(fault) <= replaced_within, "{}", what(&format!("replaced after {}", spawned.since(fault).as_ms())));
+    assert!(
+        revoked.since(fault) <= RESTRICTED,
+        "{}",
+        what(&format!("restricted after {}", revoked.since(fault).as_ms()))
+    );
+    assert!(
+        spawned.since(fault) <= replaced_within,
+        "{}",
+        what(&format!("replaced after {}", spawned.since(fault).as_ms()))
+    );
 
     // Not Active before the replacement was reconciled and had proven itself.
     let reconciled = diary
@@ -140,8 +148,11 @@ fn a_dead_supervisor_takes_its_workers_along_and_deadman_closes_what_is_open() {
     let late: Vec<_> = witness.increases(fault.after(RESTRICTED), now());
     assert!(late.is_empty(), "new risk without a supervisor: {late:?}");
     // It waited for a successor, then acted.
-    let acts: Vec<_> =
-        witness.0.iter().filter(|line| line.boot_ns > fault.0 && matches!(line.kind.as_str(), "cancel" | "cancelByCloid" | "order")).collect();
+    let acts: Vec<_> = witness
+        .0
+        .iter()
+        .filter(|line| line.boot_ns > fault.0 && matches!(line.kind.as_str(), "cancel" | "cancelByCloid" | "order"))
+        .collect();
     let first = acts.iter().find(|line| line.boot_ns > fault.after(ms(1000)).0).expect("deadman acted");
     let waited = Tick(first.boot_ns).since(fault);
     assert!(waited >= ms(4500) && waited <= s(10), "deadman acted after {} ms", waited.as_ms());
