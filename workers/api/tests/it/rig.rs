@@ -245,7 +245,6 @@ pub(crate) fn active() -> StatusDoc {
             worker(Role::Engine, 4247, "ready"),
         ],
         api: ApiStatus { url: "http://127.0.0.1:8765".into(), cockpit: "http://127.0.0.1:8765/".into() },
-        venue_url: "http://127.0.0.1:3333".to_owned(),
         journal: JournalStatus { events: 1234, head: "ab".repeat(32), durable: true, unsettled: 0 },
         generated_at: at(now),
         generated_boot_ns: clock::now().0,
