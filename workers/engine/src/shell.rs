@@ -398,7 +398,8 @@ impl Shell {
                     return;
                 }
             }
-            self.said = Some(detail);
+            // What was not reported to this request must still be.
+            self.said = current.then_some(detail);
         }
     }
 

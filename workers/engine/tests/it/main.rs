@@ -83,7 +83,8 @@ fn a_lost_answer_is_settled_by_asking_and_never_sent_twice() {
 #[test]
 fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again() {
     live(async {
-        let world = World::new().await;
+        let mut world = World::new().await;
+        world.settings.strategy.slippage_bps = 200;
         let mut engine = Engine::start(&world, 1).await;
         engine.reconcile(1).await;
         // The order is executed; its answer is still on the way when the engine dies.
