@@ -101,7 +101,7 @@ pub(crate) enum Trouble {
         profile: &'static str,
     },
     /// The recorded market cannot be used.
-    #[error("the market {} is refused: {why}", .path.display())]
+    #[error("market file {}: {why}", .path.display())]
     Market {
         /// The file.
         path: PathBuf,
@@ -408,7 +408,9 @@ impl Trouble {
                     "engine status --watch; engine kill again is a new attempt; or close it on the venue by hand"
                         .to_owned()
                 } else {
-                    "close it on the venue by hand; then engine status".to_owned()
+                    "engine stop --timeout 5 ends a supervisor that hangs, and deadman then acts by itself; or close it on \
+                     the venue by hand"
+                        .to_owned()
                 }
             }
             Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),

@@ -190,7 +190,7 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest) -> R
         Door::Deadman => home.deadman_sock(),
     };
     let mut link = Link::ask(&path, request, ANSWER).await?;
-    let mut reply = link.reply(ANSWER).await?;
+    let mut reply = first(home, door, &mut link).await?;
     let deadline = clock::now().after(FOLLOW);
     let (mut last, mut said) = (None, None);
     loop {
@@ -220,6 +220,16 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest) -> R
                 });
             }
         };
+    }
+}
+
+/// The first word about a job. A supervisor that answers others is at work on it: only a deaf one is given up.
+async fn first(home: &Home, door: Door, link: &mut Link) -> Result<ControlReply, Gone> {
+    match link.reply(ANSWER).await {
+        Err(Gone::Silent(_)) if door == Door::Supervisor && matches!(link::look(home).await, Seen::Live(_)) => {
+            link.reply(SILENCE).await
+        }
+        other => other,
     }
 }
 

@@ -30,9 +30,8 @@ pub(crate) fn run(out: Out, home: &Home, command: &ConfigCommand) -> Result<u8, 
         ConfigCommand::Check(flags) => check(out, home, flags),
         ConfigCommand::Show(flags) => {
             let doc = ConfigDoc::new(&super::load(home, flags)?);
-            if !out.doc(&doc) || !out.line(doc.text().trim_end()) {
-                return Ok(0);
-            }
+            out.doc(&doc);
+            out.line(doc.text().trim_end());
             Ok(0)
         }
         ConfigCommand::Init => init(out, home),

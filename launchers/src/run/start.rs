@@ -10,6 +10,7 @@ use crate::link::{self, Seen};
 use crate::out::{Out, Tone, plain};
 use crate::status::{tone, worker_line};
 use crate::{account, config, home, logs, preflight};
+use holdfast_core::ids::Role;
 use holdfast_core::registry::{ModeReason, Profile, TradingMode};
 use holdfast_core::status::{StatusDoc, WorkerStatus};
 use holdfast_core::time::{Span, Tick};
@@ -64,6 +65,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     let account = account::prepare(home, &loaded.settings)?;
     if args.foreground {
         drop(turn);
+        out.note(&format!("supervising {} in the foreground; Ctrl-C stops it in order", home.root().display()));
         let code = detach::live(home, loaded.settings, account, true);
         // Somebody else was first in the moment between.
         return if i32::from(code) == holdfast_supervisor::ALREADY_RUNNING { already() } else { Ok(code) };
@@ -190,12 +192,18 @@ async fn until_ready(home: &Home, mut child: Option<&mut Child>, deadline: Tick)
     }
 }
 
+/// Every worker is ready. Under a kill the engine is down on purpose: that tree is as complete as it may be.
 fn ready(doc: &StatusDoc) -> bool {
-    !doc.workers.is_empty() && doc.workers.iter().all(|w| w.state == "ready")
+    !doc.workers.is_empty() && doc.workers.iter().all(|w| w.state == "ready" || fenced(doc, w))
+}
+
+/// The engine, kept down by a kill.
+fn fenced(doc: &StatusDoc, worker: &WorkerStatus) -> bool {
+    doc.kill.active && worker.role == Role::Engine && worker.state == "exited"
 }
 
 fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
-    let next = "engine status --watch";
+    let next = if doc.kill.active { "engine resume" } else { "engine status --watch" };
     out.doc(&Started {
         schema: "holdfast.start.v1",
         started,
@@ -242,7 +250,8 @@ fn not_ready(home: &Home, doc: Option<&StatusDoc>, secs: u64) -> Trouble {
         let line = || source.and_then(|s| logs::last_line(home, s)).map(|l| format!(", last line: {l}"));
         format!("{} is {}{}", w.role, w.state, exit.or_else(line).unwrap_or_default())
     };
-    let mut waiting: Vec<String> = doc.workers.iter().filter(|w| w.state != "ready").map(describe).collect();
+    let mut waiting: Vec<String> =
+        doc.workers.iter().filter(|w| w.state != "ready" && !fenced(doc, w)).map(describe).collect();
     if waiting.is_empty() {
         waiting.push("no worker has been spawned yet".to_owned());
     }

@@ -26,7 +26,7 @@
   const grouped = (text) => {
     if (typeof text !== "string" || text === "") return "—";
     const [whole, part] = text.split(".");
-    const shown = whole.replace(/\B(?=(\d{3})+(?!\d))/g, " ");
+    const shown = whole.replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
     return part === undefined ? shown : `${shown}.${part}`;
   };
   const cents = (text) => typeof text === "string" && /^-?\d+\.\d{3,}$/.test(text) ? text.replace(/(\.\d\d)\d+$/, "$1") : text;
@@ -123,7 +123,8 @@
       fill("why", [doc.mode_reasons.join(", ")]);
     }
     // Words between backquotes are commands.
-    fill("next", (doc.next_step || "").split("`").map((part, n) => n % 2 ? make("code", part) : part));
+    const step = doc.next_step === "nothing" ? "" : doc.next_step || "";
+    fill("next", step.split("`").map((part, n) => n % 2 ? make("code", part) : part));
     say("profile", doc.profile);
     say("uptime", span(doc.uptime_s));
     drawExposure(doc.exposure);
@@ -132,7 +133,10 @@
     drawKill(doc.kill);
     drawWorkers(doc.workers);
     const journal = doc.journal;
-    say("journal", `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
+    const engine = doc.workers.find((w) => w.role === "engine");
+    const silent = !journal.durable && !(engine && (engine.state === "ready" || engine.state === "degraded"));
+    say("journal", silent ? "Journal: unknown while the engine is not running"
+      : `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
   }
 
   function drawExposure(exposure) {
@@ -229,7 +233,7 @@
       const [verb, what, why] = actionWords(c.action || {});
       const row = make("tr");
       row.append(make("td", clockOf(c.t)), make("td", `${verb} ${what}`.trim()), make("td", grouped(c.close), "num"),
-        make("td", `${c.signal_bps} bp`, "num"), make("td", [why, c.detail].filter(Boolean).join("; ")));
+        make("td", `${c.signal_bps} bp`, "num"), make("td", c.detail.startsWith(why) ? c.detail : `${why}; ${c.detail}`));
       return row;
     }));
     fill("fills", data.fills.slice(-ROWS_MAX).reverse().map((f) => {
