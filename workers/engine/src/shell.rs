@@ -194,12 +194,10 @@ impl Shell {
             let detail = format!("a position moved without an order of the engine ({})", shown.join("; "));
             tracing::warn!(detail, "incident");
             self.mind.void_reconciled();
-            if self.owed.is_none() {
-                self.owed = Some(None);
-            }
             let reason = LatchReason::InventoryMismatchReconcileRequired;
             if !self.link.report(FromWorker::Trip(LatchTrip { reason, detail })) {
-                tracing::warn!("the incident could not be reported; opening stays off until books are compared");
+                // Reported, the supervisor asks for a comparison; unheard, we owe it to ourselves.
+                self.owed = self.owed.or(Some(None));
             }
         }
     }
@@ -269,9 +267,11 @@ impl Shell {
         if self.desk.asset.borrow().is_some()
             && let Some(closing) = self.mind.close_due(now)
         {
+            self.mind.book.on_sending();
             return Some(Errand::Close(closing, touch(self.mind.market(), now)));
         }
         if let Some((intent, draft)) = self.opening.take() {
+            self.mind.book.on_sending();
             return Some(Errand::Open(intent, draft));
         }
         if now >= self.guard_retry_at
@@ -336,7 +336,7 @@ impl Shell {
                     self.halted = Some(words(&recorded));
                     self.limit_told = false;
                 }
-                self.mind.book.on_executed(&self.desk.coin, moved, now);
+                self.mind.book.on_answered(&self.desk.coin, moved, now);
                 if matches!(recorded, Recorded::Unknown { .. }) {
                     self.mind.book.on_unknown(now);
                     self.retry_at = now;
@@ -347,6 +347,7 @@ impl Shell {
                 self.tell(draft, CycleAction::Open { is_buy, size, px });
             }
             Opened::Rejected(reason, why) => {
+                self.mind.book.on_answered(&self.desk.coin, Szi::FLAT, now);
                 draft.detail = format!("{}; {why}", draft.detail);
                 self.tell(draft, CycleAction::Rejected { reason });
             }
@@ -355,7 +356,7 @@ impl Shell {
 
     fn on_closed(&mut self, closing: Closing, closed: Closed, now: Tick) {
         let Closed { end, sent, moved, unknown, rejected, detail } = closed;
-        self.mind.book.on_executed(&self.desk.coin, moved, now);
+        self.mind.book.on_answered(&self.desk.coin, moved, now);
         if unknown {
             self.mind.book.on_unknown(now);
         }
@@ -397,7 +398,8 @@ impl Shell {
                     return;
                 }
             }
-            self.said = Some(detail);
+            // What was not reported to this request must still be.
+            self.said = current.then_some(detail);
         }
     }
 
