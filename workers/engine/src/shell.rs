@@ -77,7 +77,6 @@ pub(crate) struct Shell {
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
-    guard_begun: bool,
     /// The venue recovered another signer from our signature: nothing is opened until this process is replaced.
     halted: Option<String>,
 }
@@ -110,7 +109,6 @@ impl Shell {
             said: None,
             guard_error: None,
             limit_told: false,
-            guard_begun: false,
             halted: None,
         }
     }
@@ -133,6 +131,12 @@ impl Shell {
             self.owed = Some(Some(*asked));
             self.retry_at = Tick(0);
             self.said = None;
+        }
+        if matches!(message, ToWorker::Acknowledge {}) {
+            tracing::warn!("the operator resumed: the loss limit starts anew from the next reading");
+            self.mind.acknowledge_limit();
+            // What still stands in the way is said again.
+            self.limit_told = false;
         }
     }
 
@@ -177,13 +181,6 @@ impl Shell {
     }
 
     fn on_account(&mut self, view: AccountView) {
-        let venue_ms = view.venue_ms;
-        if !self.guard_begun {
-            self.guard_begun = true;
-            if self.mind.begin_guard(venue_ms) {
-                tracing::warn!("the loss limit of an earlier day is lifted by this operator start");
-            }
-        }
         let (drifts, change) = self.mind.on_account(view);
         if change == Change::Breached {
             self.limit_told = false;
