@@ -12,3 +12,4 @@ mod arrows;
 mod deaths;
 mod kills;
 mod lifecycle;
+mod manager;
