@@ -9,3 +9,6 @@
 )]
 
 mod arrows;
+mod config;
+mod disk;
+mod instances;

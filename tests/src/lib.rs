@@ -13,6 +13,8 @@
 
 pub mod binary;
 pub mod home;
+pub mod journal;
+pub mod raw;
 pub mod tree;
 pub mod wait;
 pub mod witness;
