@@ -11,4 +11,5 @@
 mod arrows;
 mod config;
 mod disk;
+mod hostile;
 mod instances;
