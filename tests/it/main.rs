@@ -13,3 +13,4 @@ mod config;
 mod disk;
 mod hostile;
 mod instances;
+mod stale;
