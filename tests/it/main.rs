@@ -12,5 +12,7 @@ mod arrows;
 mod config;
 mod disk;
 mod hostile;
+mod idempotency;
 mod instances;
+mod secrets;
 mod stale;

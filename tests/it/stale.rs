@@ -15,18 +15,18 @@ pub(crate) fn trading(tree: &Tree) {
     until("an opening", s(90), || (!tree.witness().increases(from, now()).is_empty()).then_some(()));
 }
 
-/// Waits for Active; gives the instant of the last document that said otherwise.
+/// Waits for the restriction and then for Active; gives the instant of the last document that said otherwise.
 pub(crate) fn last_restricted(tree: &Tree) -> Tick {
-    let mut last = None;
+    let mut last = Tick(tree.until("a restriction", s(5), |d| d.trading_mode != TradingMode::Active).generated_boot_ns);
     until("Active again", s(90), || {
         let doc = tree.try_status()?;
         if doc.trading_mode == TradingMode::Active {
             return Some(());
         }
-        last = Some(Tick(doc.generated_boot_ns));
+        last = Tick(doc.generated_boot_ns);
         None
     });
-    last.expect("it was restricted before it was Active")
+    last
 }
 
 #[test]
@@ -87,7 +87,8 @@ pub(crate) fn resume(tree: &Tree) {
         let offer = tree.run(&["--json", "resume"]);
         let text = format!("{}{}", offer.out, offer.err);
         let at = text.find("resume paper")?;
-        let phrase: String = text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || " _".contains(*c)).collect();
+        let phrase: String =
+            text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || " _".contains(*c)).collect();
         (tree.run(&["resume", "--confirm", phrase.trim_end()]).code == 0).then_some(())
     });
 }
