@@ -104,12 +104,6 @@ impl Row {
         Self { note: note.into(), ..self }
     }
 
-    /// The harness itself broke.
-    pub(crate) fn broken(name: &str) -> Self {
-        let row = Self::shown(name, "", Samples::default());
-        Self { reached: Some(false), target: "measured at all".to_owned(), ..row }
-    }
-
     fn json(&self) -> Value {
         json!({
             "figure": self.name, "unit": self.unit, "measured": self.measured.json(),
@@ -142,40 +136,80 @@ impl Report {
         let doc = json!({"schema": "holdfast.perf.v1", "good": self.good(), "cores": cores(), "rows": rows});
         format!("{doc:#}\n")
     }
+}
 
-    /// For a person.
-    pub(crate) fn table(&self) -> String {
-        let mut text = format!(
-            "{:<52} {:>4} {:>9} {:>9} {:>9} {:>9} {:>6}  {:<24} {}\n",
-            "figure", "n", "p50", "p99", "max", "limit", "ratio", "target", "verdict"
+/// The table's first line.
+pub(crate) fn head() -> String {
+    format!(
+        "{:<52} {:>4} {:>9} {:>9} {:>9} {:>9} {:>6}  {:<24} {}\n",
+        "figure", "n", "p50", "p99", "max", "limit", "ratio", "target", "verdict"
+    )
+}
+
+/// Lines of the table, for a person.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let limit = row.limit.as_ref().map_or_else(String::new, |limit| format!("{:.2}", limit.p50()));
+        let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let verdict = match row.reached {
+            Some(true) => "ok",
+            Some(false) => "OVER",
+            None => "",
+        };
+        let _ = writeln!(
+            text,
+            "{:<52} {:>4} {:>9.2} {:>9.2} {:>9.2} {limit:>9} {ratio:>6}  {:<24} {verdict}",
+            format!("{} [{}]", row.name, row.unit),
+            row.measured.count(),
+            row.measured.p50(),
+            row.measured.p99(),
+            row.measured.max(),
+            row.target,
         );
-        for row in &self.rows {
-            let limit = row.limit.as_ref().map_or_else(String::new, |limit| format!("{:.2}", limit.p50()));
-            let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-            let verdict = match row.reached {
-                Some(true) => "ok",
-                Some(false) => "OVER",
-                None => "",
-            };
-            let _ = writeln!(
-                text,
-                "{:<52} {:>4} {:>9.2} {:>9.2} {:>9.2} {limit:>9} {ratio:>6}  {:<24} {verdict}",
-                format!("{} [{}]", row.name, row.unit),
-                row.measured.count(),
-                row.measured.p50(),
-                row.measured.p99(),
-                row.measured.max(),
-                row.target,
-            );
-            if !row.note.is_empty() {
-                let _ = writeln!(text, "    {}", row.note);
-            }
+        if !row.note.is_empty() {
+            let _ = writeln!(text, "    {}", row.note);
         }
-        text
     }
+    text
 }
 
 /// Cores this machine gives us.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_samples() {
+        let samples = Samples::of((1..=200).map(f64::from));
+        assert_eq!([samples.p50(), samples.p99(), samples.max()], [100.0, 198.0, 200.0]);
+        let one = Samples::of([7.0]);
+        assert_eq!([one.p50(), one.p99(), one.max()], [7.0; 3]);
+        assert!(Samples::default().p50().is_nan());
+    }
+
+    #[test]
+    fn what_was_not_measured_does_not_hold() {
+        let few = || Samples::of([1.0, 2.0, 3.0]);
+        let row = |samples| Row::shown("figure", "ms", samples);
+        for (row, good) in [
+            (row(few()).at_most(1.0, 3.0), true),
+            (row(few()).at_most(1.0, 2.9), false),
+            (row(few()).within(few(), 1.5), true),
+            (row(Samples::of([4.0])).within(few(), 1.5), false),
+            (row(Samples::of([4.0])).above(few(), 2.0), true),
+            (row(Samples::of([5.1])).above(few(), 2.0), false),
+            (row(Samples::default()).at_most(1.0, 3.0), false),
+            (row(Samples::default()).within(few(), 1.5), false),
+            (row(few()).within(Samples::default(), 1.5), false),
+            (row(Samples::default()), true),
+        ] {
+            let report = Report { rows: vec![row] };
+            assert_eq!(report.good(), good, "{}", table(&report.rows));
+        }
+    }
 }

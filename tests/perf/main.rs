@@ -74,19 +74,18 @@ fn main() -> ExitCode {
     }
     let _ = holdfast_tests::engine();
     let mut report = Report::default();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/perf.json");
+    print!("{}", figure::head());
     for (name, measure) in FIGURES {
         if only.as_ref().is_some_and(|names| !names.iter().any(|wanted| wanted == name)) {
             continue;
         }
         eprintln!("measuring {name} ...");
-        // A harness that breaks on one figure still shows the others, and fails.
-        match std::panic::catch_unwind(|| measure(effort)) {
-            Ok(rows) => report.rows.extend(rows),
-            Err(_) => report.rows.push(Row::broken(name)),
-        }
+        let rows = measure(effort);
+        // Shown and written at once: a harness that breaks on a later figure has not measured this one in vain.
+        print!("{}", figure::table(&rows));
+        report.rows.extend(rows);
+        std::fs::write(&path, report.json()).expect("target/perf.json can be written");
     }
-    print!("{}", report.table());
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/perf.json");
-    std::fs::write(&path, report.json()).expect("target/perf.json can be written");
     if report.good() || report_only { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

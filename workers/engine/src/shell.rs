@@ -32,9 +32,18 @@ const QUOTA_EVERY: Span = Span::from_ms(60_000);
 /// A skew that moved this far since the venue's clock was asked for makes the mapping worthless, in milliseconds.
 const SKEW_JUMP_MS: u64 = 500;
 
+/// When the price a decision rests on came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// At the sensor's socket.
+    received: Tick,
+    /// Here.
+    heard: Tick,
+}
+
 /// Something to do that takes time.
 enum Errand {
-    Open(Box<OpenIntent>, Draft, Tick),
+    Open(Box<OpenIntent>, Draft, Seen),
     Close(Closing, Option<(Px, Px)>),
     Reconcile(Option<u64>),
     Settle,
@@ -45,7 +54,7 @@ enum Errand {
 
 /// What came of it.
 pub(crate) enum Done {
-    Opened(Box<OpenIntent>, Draft, Tick, Opened),
+    Opened(Box<OpenIntent>, Draft, Seen, Opened),
     Closed(Closing, Closed),
     Reconciled(Option<u64>, Compared),
     Settled(usize, Vec<String>),
@@ -64,7 +73,7 @@ pub(crate) struct Shell {
     busy: bool,
     draining: bool,
     /// What was decided on, and when the price it rests on came in.
-    opening: Option<(Box<OpenIntent>, Draft, Tick)>,
+    opening: Option<(Box<OpenIntent>, Draft, Seen)>,
     /// A comparison is owed; with a number when the supervisor asked for it.
     owed: Option<Option<u64>>,
     retry_at: Tick,
@@ -158,11 +167,11 @@ impl Shell {
             self.clock_at = Tick(0);
         }
         let desk = Rc::clone(&self.desk);
-        let received = view.received;
+        let seen = Seen { received: view.received, heard: clock::now() };
         let wish = {
             let memory = desk.scribe.memory();
             let around = Surroundings {
-                now: clock::now(),
+                now: seen.heard,
                 permit: desk.permit_live(),
                 journal_healthy: desk.scribe.healthy(),
                 memory: &memory,
@@ -171,7 +180,7 @@ impl Shell {
             self.mind.on_market(view, &around)
         };
         match wish {
-            Some(Wish::Open(intent, draft)) => self.opening = Some((intent, draft, received)),
+            Some(Wish::Open(intent, draft)) => self.opening = Some((intent, draft, seen)),
             Some(Wish::Tell(draft, None)) => self.tell(draft, CycleAction::Hold {}),
             Some(Wish::Tell(draft, Some(reason))) => self.tell(draft, CycleAction::Rejected { reason }),
             None => {}
@@ -273,8 +282,8 @@ impl Shell {
         {
             return Some(Errand::Close(closing, touch(self.mind.market(), now)));
         }
-        if let Some((intent, draft, received)) = self.opening.take() {
-            return Some(Errand::Open(intent, draft, received));
+        if let Some((intent, draft, seen)) = self.opening.take() {
+            return Some(Errand::Open(intent, draft, seen));
         }
         if now >= self.guard_retry_at
             && self.mind.guard_unstored()
@@ -308,7 +317,7 @@ impl Shell {
     pub(crate) fn on_done(&mut self, done: Done, now: Tick) {
         self.busy = false;
         match done {
-            Done::Opened(intent, draft, tick, opened) => self.on_opened(&intent, draft, tick, opened, now),
+            Done::Opened(intent, draft, seen, opened) => self.on_opened(&intent, draft, seen, opened, now),
             Done::Closed(closing, closed) => self.on_closed(closing, closed, now),
             Done::Reconciled(asked, compared) => self.on_compared(asked, compared, now),
             Done::Settled(settled, left) => {
@@ -331,7 +340,7 @@ impl Shell {
         }
     }
 
-    fn on_opened(&mut self, intent: &OpenIntent, mut draft: Draft, tick: Tick, opened: Opened, now: Tick) {
+    fn on_opened(&mut self, intent: &OpenIntent, mut draft: Draft, seen: Seen, opened: Opened, now: Tick) {
         match opened {
             Opened::Sent { recorded, moved, misconfigured, pace } => {
                 if misconfigured {
@@ -347,7 +356,8 @@ impl Shell {
                 tracing::info!(
                     cloid = intent.key().cloid,
                     outcome = words(&recorded),
-                    tick_boot_ns = tick.0,
+                    received_boot_ns = seen.received.0,
+                    heard_boot_ns = seen.heard.0,
                     begun_boot_ns = pace.begun.0,
                     on_disk_boot_ns = pace.on_disk.0,
                     answered_boot_ns = pace.answered.0,
@@ -456,9 +466,9 @@ impl Shell {
 
 async fn perform(desk: &Desk, errand: Errand) -> Done {
     match errand {
-        Errand::Open(intent, draft, tick) => {
+        Errand::Open(intent, draft, seen) => {
             let opened = desk.open(&intent).await;
-            Done::Opened(intent, draft, tick, opened)
+            Done::Opened(intent, draft, seen, opened)
         }
         Errand::Close(closing, touch) => {
             let closed = desk.close(closing.attempt, touch).await;
