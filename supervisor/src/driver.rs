@@ -476,7 +476,10 @@ impl Driver {
             return;
         }
         let words = format!("{} {}", doc.trading_mode, doc.mode_reasons.first().map_or("", |reason| reason.as_str()));
-        let mut states = vec![NotifyState::Status(&words), NotifyState::Watchdog];
+        let mut states = vec![NotifyState::Status(&words)];
+        if sd_notify::watchdog_enabled().is_some() {
+            states.push(NotifyState::Watchdog);
+        }
         if !self.announced && self.machine.view(clock::now()).up {
             self.announced = true;
             states.push(NotifyState::Ready);

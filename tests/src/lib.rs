@@ -12,6 +12,9 @@
 )]
 
 pub mod binary;
+pub mod books;
+pub mod crew;
+pub mod diary;
 pub mod home;
 pub mod journal;
 pub mod raw;

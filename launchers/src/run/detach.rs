@@ -73,7 +73,7 @@ pub(crate) fn supervise(home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> 
 
 /// The whole life of a supervisor in this process; gives its exit code.
 pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground: bool) -> u8 {
-    // Held to the end: dropping it flushes. A log that cannot be written stops no supervisor.
+    // A judge without a diary is still a judge: a full disk must not keep it from running. Dropping the guard flushes.
     let _log = holdfast_kit::logs::start(&home.logs(), "supervisor");
     let code = holdfast_supervisor::run(Launch {
         home: home.clone(),

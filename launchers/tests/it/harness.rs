@@ -88,9 +88,10 @@ impl Ran {
 /// Compares with `fixtures/cli/NAME`.
 pub(crate) fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/cli").join(name);
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
         fs::write(&path, text).unwrap();
     }
-    let kept = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; BLESS=1 writes it", path.display()));
+    let kept =
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; HOLDFAST_BLESS=1 writes it", path.display()));
     assert!(kept == text, "{} differs\n--- kept\n{kept}\n--- now\n{text}", path.display());
 }

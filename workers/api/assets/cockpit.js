@@ -133,7 +133,10 @@
     drawKill(doc.kill);
     drawWorkers(doc.workers);
     const journal = doc.journal;
-    say("journal", `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
+    const engine = doc.workers.find((w) => w.role === "engine");
+    const silent = !journal.durable && !(engine && (engine.state === "ready" || engine.state === "degraded"));
+    say("journal", silent ? "Journal: unknown while the engine is not running"
+      : `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
   }
 
   function drawExposure(exposure) {

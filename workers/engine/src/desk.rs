@@ -256,8 +256,10 @@ impl Desk {
         let sent = self.reduce.close(reduction, at).await;
         let outcome = sent.single().cloned().unwrap_or_else(|| Outcome::Unknown(Unknown::Shape("no verdict".into())));
         let (recorded, executed) = record(&outcome);
-        if noted {
-            self.scribe.note(Entry::Outcome { cloid: key.cloid, outcome: recorded.clone() });
+        let entry = Entry::Outcome { cloid: key.cloid, outcome: recorded.clone() };
+        // Waited for only now that it is sent, so that an answered close is not taken for an unsettled one.
+        if noted && self.scribe.append(entry).await.is_err() {
+            tracing::warn!("the outcome of a close could not be written down");
         }
         let throttled = matches!(outcome.refusal(), Some(RefusalClass::AddressQuota));
         let whole = executed == before.abs();

@@ -79,7 +79,6 @@ pub(crate) struct Shell {
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
-    guard_begun: bool,
     /// The venue recovered another signer from our signature: nothing is opened until this process is replaced.
     halted: Option<String>,
 }
@@ -113,7 +112,6 @@ impl Shell {
             said: None,
             guard_error: None,
             limit_told: false,
-            guard_begun: false,
             halted: None,
         }
     }
@@ -136,6 +134,12 @@ impl Shell {
             self.owed = Some(Some(*asked));
             self.retry_at = Tick(0);
             self.said = None;
+        }
+        if matches!(message, ToWorker::Acknowledge {}) {
+            tracing::warn!("the operator resumed: the loss limit starts anew from the next reading");
+            self.mind.acknowledge_limit();
+            // What still stands in the way is said again.
+            self.limit_told = false;
         }
     }
 
@@ -193,13 +197,6 @@ impl Shell {
     }
 
     fn on_account(&mut self, view: AccountView) {
-        let venue_ms = view.venue_ms;
-        if !self.guard_begun {
-            self.guard_begun = true;
-            if self.mind.begin_guard(venue_ms) {
-                tracing::warn!("the loss limit of an earlier day is lifted by this operator start");
-            }
-        }
         let (drifts, change) = self.mind.on_account(view);
         if change == Change::Breached {
             self.limit_told = false;
@@ -210,12 +207,10 @@ impl Shell {
             let detail = format!("a position moved without an order of the engine ({})", shown.join("; "));
             tracing::warn!(detail, "incident");
             self.mind.void_reconciled();
-            if self.owed.is_none() {
-                self.owed = Some(None);
-            }
             let reason = LatchReason::InventoryMismatchReconcileRequired;
             if !self.link.report(FromWorker::Trip(LatchTrip { reason, detail })) {
-                tracing::warn!("the incident could not be reported; opening stays off until books are compared");
+                // Reported, the supervisor asks for a comparison; unheard, we owe it to ourselves.
+                self.owed = self.owed.or(Some(None));
             }
         }
     }
@@ -286,9 +281,11 @@ impl Shell {
         if self.desk.asset.borrow().is_some()
             && let Some(closing) = self.mind.close_due(now)
         {
+            self.mind.book.on_sending();
             return Some(Errand::Close(closing, touch(self.mind.market(), now)));
         }
         if let Some((intent, draft)) = self.opening.take() {
+            self.mind.book.on_sending();
             return Some(Errand::Open(intent, draft));
         }
         if now >= self.guard_retry_at
@@ -353,7 +350,7 @@ impl Shell {
                     self.halted = Some(words(&recorded));
                     self.limit_told = false;
                 }
-                self.mind.book.on_executed(&self.desk.coin, moved, now);
+                self.mind.book.on_answered(&self.desk.coin, moved, now);
                 if matches!(recorded, Recorded::Unknown { .. }) {
                     self.mind.book.on_unknown(now);
                     self.retry_at = now;
@@ -364,6 +361,7 @@ impl Shell {
                 self.tell(draft, CycleAction::Open { is_buy, size, px });
             }
             Opened::Rejected(reason, why) => {
+                self.mind.book.on_answered(&self.desk.coin, Szi::FLAT, now);
                 draft.detail = format!("{}; {why}", draft.detail);
                 self.tell(draft, CycleAction::Rejected { reason });
             }
@@ -372,7 +370,7 @@ impl Shell {
 
     fn on_closed(&mut self, closing: Closing, closed: Closed, now: Tick) {
         let Closed { end, sent, moved, unknown, rejected, detail } = closed;
-        self.mind.book.on_executed(&self.desk.coin, moved, now);
+        self.mind.book.on_answered(&self.desk.coin, moved, now);
         if unknown {
             self.mind.book.on_unknown(now);
         }
@@ -414,7 +412,8 @@ impl Shell {
                     return;
                 }
             }
-            self.said = Some(detail);
+            // What was not reported to this request must still be.
+            self.said = current.then_some(detail);
         }
     }
 

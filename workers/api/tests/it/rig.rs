@@ -208,6 +208,7 @@ pub(crate) fn active() -> StatusDoc {
         build_id: "test-build".into(),
         home: "/home/me/.holdfast".into(),
         profile: Profile::Paper,
+        venue_url: "http://127.0.0.1:40001".into(),
         trading_mode: TradingMode::Active,
         mode_reasons: vec![],
         open_permission_blocked_latch: false,

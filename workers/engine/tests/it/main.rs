@@ -83,7 +83,8 @@ fn a_lost_answer_is_settled_by_asking_and_never_sent_twice() {
 #[test]
 fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again() {
     live(async {
-        let world = World::new().await;
+        let mut world = World::new().await;
+        world.settings.strategy.slippage_bps = 200;
         let mut engine = Engine::start(&world, 1).await;
         engine.reconcile(1).await;
         // The order is executed; its answer is still on the way when the engine dies.
@@ -217,4 +218,26 @@ fn the_default_strategy_trades_several_times_in_ninety_seconds() {
     }
     println!("opened {opened}, closed {closed}");
     assert!(opened >= 3 && closed >= 2, "opened {opened}, closed {closed}");
+}
+
+#[test]
+fn an_order_the_venue_never_took_blocks_opening_until_its_expiry_has_passed() {
+    live(async {
+        let world = World::new().await;
+        let mut engine = Engine::start(&world, 1).await;
+        engine.reconcile(1).await;
+        world.fault(r#"{"kind":"http_error","value":{"status":503,"path":"/exchange"},"for_ms":4000}"#);
+        engine.permitted.set(true);
+        let find = |key: &str| world.journal().iter().position(|line| !line["entry"][key].is_null());
+        let settled = until("a settled order", || find("settled")).await;
+        let how = world.journal()[settled]["entry"]["settled"]["how"].as_str().unwrap().to_owned();
+        assert!(how.contains("never arrived"), "{how}");
+        let journal = world.journal();
+        let intents = journal[..settled].iter().filter(|l| l["entry"]["intent"]["kind"] == "open").count();
+        assert_eq!(intents, 1, "nothing else was meant to be opened while one outcome was unknown");
+        let expires = journal[find("intent").unwrap()]["entry"]["intent"]["expires_after_ms"].as_u64().unwrap();
+        assert!(journal[settled]["at_ms"].as_u64().unwrap() >= expires + 2000);
+        until("trading goes on", || (world.openings() >= 1).then_some(())).await;
+        world.check_written_and_once();
+    });
 }

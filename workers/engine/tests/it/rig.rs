@@ -61,7 +61,7 @@ pub struct World {
     pub settings: Settings,
     /// The sensor publishes only while this is set.
     pub sensing: Rc<Cell<bool>>,
-    /// The sensor makes up a rising market from what it saw last, without asking a venue that is slow.
+    /// The sensor makes up a moving market from what it saw last, without asking a venue that is slow.
     pub forging: Rc<Cell<bool>>,
     port: u16,
     _venue_ends: tokio::sync::oneshot::Sender<()>,
@@ -133,7 +133,9 @@ impl World {
                 if forging.get() {
                     steps += 1;
                     if let (Some(view), Some(account)) = (&market, &account) {
-                        let up = |(px, sz): (Px, Sz)| (px.moved_bps(steps.min(15)).unwrap(), sz);
+                        // Up and down for as long as it takes, well inside the bound of an order.
+                        let bps = (steps % 60 - 30).abs();
+                        let up = |(px, sz): (Px, Sz)| (px.moved_bps(bps).unwrap(), sz);
                         out.publish(
                             &FromSensor::Market(MarketView {
                                 venue_ms: clock::wall_ms(),
