@@ -84,6 +84,8 @@ pub(crate) struct Shell {
     skew_ms: Option<i64>,
     health: Option<JournalHealth>,
     health_at: Tick,
+    /// How often the journal had been opened again when its gaps were last dealt with.
+    reopened: u64,
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
@@ -116,6 +118,7 @@ impl Shell {
             skew_ms: None,
             health: None,
             health_at: Tick(0),
+            reopened: 0,
             said: None,
             guard_error: None,
             limit_told: false,
@@ -170,6 +173,7 @@ impl Shell {
             self.desk.venue_clock.set(None);
             self.clock_at = Tick(0);
         }
+        self.mind_the_gap();
         let desk = Rc::clone(&self.desk);
         let seen = Seen { received: view.received, heard: clock::now() };
         let wish = {
@@ -188,6 +192,18 @@ impl Shell {
             Some(Wish::Tell(draft, None)) => self.tell(draft, CycleAction::Hold {}),
             Some(Wish::Tell(draft, Some(reason))) => self.tell(draft, CycleAction::Rejected { reason }),
             None => {}
+        }
+    }
+
+    /// A journal that was closed for a while lacks what happened meanwhile: books are compared before anything is opened.
+    fn mind_the_gap(&mut self) {
+        let reopened = self.desk.scribe.reopened();
+        if reopened != self.reopened {
+            self.reopened = reopened;
+            self.mind.void_reconciled();
+            if self.owed.is_none() {
+                self.owed = Some(None);
+            }
         }
     }
 
@@ -230,6 +246,7 @@ impl Shell {
 
     /// Reports what is due. Called at every turn of the loop.
     pub(crate) fn report(&mut self, now: Tick) {
+        self.mind_the_gap();
         let health = self.desk.scribe.health();
         let changed = self.health.is_none_or(|old| old.healthy != health.healthy || old.unsettled != health.unsettled);
         if (changed || now.since(self.health_at) >= HEALTH_EVERY) && self.link.report(FromWorker::Journal(health)) {
