@@ -16,6 +16,8 @@ pub mod books;
 pub mod crew;
 pub mod diary;
 pub mod home;
+pub mod journal;
+pub mod raw;
 pub mod tree;
 pub mod wait;
 pub mod witness;
