@@ -44,6 +44,7 @@ struct Peer {
 
 struct Driver {
     launch: Launch,
+    ownership: Ownership,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
@@ -84,12 +85,12 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let home = launch.home.clone();
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
-        let mut driver = Driver::new(launch, cell, durable, inputs)?;
-        ownership.announce(&driver.launch.home)?;
+        let mut driver = Driver::new(launch, ownership, cell, durable, inputs)?;
+        driver.ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
         let written = driver.persister.finish(Duration::from_secs(5)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
-        ownership.withdraw(&driver.launch.home);
+        driver.ownership.withdraw(&driver.launch.home);
         Ok(())
     });
     for path in [home.control_sock(), home.status_sock(), home.worker_sock()] {
@@ -101,6 +102,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
 impl Driver {
     fn new(
         launch: Launch,
+        ownership: Ownership,
         cell: Cell<Durable>,
         durable: Durable,
         inputs: mpsc::Sender<Input>,
@@ -149,6 +151,7 @@ impl Driver {
             beat_seq: 0,
             announced: false,
             finished: false,
+            ownership,
             launch,
         })
     }
@@ -458,6 +461,11 @@ impl Driver {
         if let Ok(body) = serde_json::to_vec(&doc) {
             let due = self.file_written.is_none_or(|at| now.since(at) >= FILE_EVERY);
             if due || essence != self.file_essence {
+                if !self.ownership.announced(&self.launch.home) {
+                    // Somebody removed or spoilt it; without it `stop` finds nobody.
+                    let again = self.ownership.announce(&self.launch.home);
+                    tracing::warn!(?again, "the pidfile was lost; written again");
+                }
                 if let Err(error) = publish::write_file(&self.launch.home.status_json(), &body) {
                     tracing::debug!(%error, "status.json was not written");
                 }
@@ -476,7 +484,10 @@ impl Driver {
             return;
         }
         let words = format!("{} {}", doc.trading_mode, doc.mode_reasons.first().map_or("", |reason| reason.as_str()));
-        let mut states = vec![NotifyState::Status(&words), NotifyState::Watchdog];
+        let mut states = vec![NotifyState::Status(&words)];
+        if sd_notify::watchdog_enabled().is_some() {
+            states.push(NotifyState::Watchdog);
+        }
         if !self.announced && self.machine.view(clock::now()).up {
             self.announced = true;
             states.push(NotifyState::Ready);

@@ -122,6 +122,12 @@ impl Ownership {
         std::fs::rename(&draft, &path).map_err(fail())
     }
 
+    /// Whether the pidfile still names this process.
+    pub(crate) fn announced(&self, home: &Home) -> bool {
+        let named = std::fs::read_to_string(home.pidfile()).ok().and_then(|text| Identity::parse(&text));
+        named.is_some_and(|process| process.pid == std::process::id())
+    }
+
     /// Takes the announcement back. The last status stays for who asks later what was open, and says that nothing runs.
     pub(crate) fn withdraw(&self, home: &Home) {
         let _ = std::fs::remove_file(home.pidfile());
