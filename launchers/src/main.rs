@@ -116,11 +116,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let first = text.lines().next().unwrap_or_default();
-    let trouble = Trouble::Usage(match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is needed".to_owned(),
-        _ => first.trim_start_matches("error: ").to_owned(),
-    });
+    let nothing_typed = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let trouble = Trouble::Usage(if nothing_typed { "a command is needed" } else { first }.to_owned());
     if !json {
         // What clap found comes first, with its tips; then the sentences of every error.
         let _ = error.print();
