@@ -124,6 +124,9 @@ pub(crate) struct MarketArgs {
     /// Seed of the generated market
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// The coin to trade instead of the configured one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) coin: Option<String>,
 }
 
 /// Flags of `stop`.
@@ -216,6 +219,9 @@ pub(crate) enum ProbeCommand {
     Sign,
     /// `{value, sz_decimals?, kind: "size"|"price"|"raw"}` to `{wire}` or `{error}`
     Wire,
+    /// The boot clock as a worker reads it first, in nanoseconds; the performance harness spawns this
+    #[command(hide = true)]
+    Born,
 }
 
 fn role(word: &str) -> Result<Role, String> {

@@ -29,10 +29,13 @@ const AT_ONCE: Span = Span::from_ms(1000);
 /// A replacement proves itself this long.
 const PROBATION: Span = Span::from_ms(10_000);
 
-/// Active, and with a position of the engine's own making or, when it has none just now, one put there.
+/// Active, with a position of the engine's own making, both in the same document: there is a permit to revoke.
 fn exposed() -> Tree {
     let tree = Tree::active();
-    tree.wait_exposed();
+    let held = |doc: &StatusDoc| doc.exposure.positions.iter().any(|position| !position.size.is_zero());
+    tree.until("Active and exposed", s(90), |doc| {
+        doc.trading_mode == TradingMode::Active && doc.permit.live && held(doc)
+    });
     tree
 }
 

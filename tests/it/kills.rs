@@ -56,11 +56,6 @@ fn something_to_lose(tree: &Tree) {
     assert!(books.positions.len() >= 2 && books.positions.contains_key("alt:GOLD") && books.orders >= 2, "{books:?}");
 }
 
-/// Every worker of a tree that is not killed is at work.
-fn all_ready(tree: &Tree) {
-    tree.until("every worker ready", s(40), |doc| doc.workers.iter().all(|worker| worker.state == "ready"));
-}
-
 /// Runs a reducing command to its verdict: code 0 with proof, or code 1 and the word NOT FLAT.
 fn verdict(tree: &Tree, args: &[&str]) -> (Ran, bool) {
     let ran = finish(tree.home.spawn(args), s(90));
@@ -87,7 +82,8 @@ fn verdict(tree: &Tree, args: &[&str]) -> (Ran, bool) {
 
 /// Orders it, and holds it to its word.
 fn reduce(tree: &Tree, command: &str, broken: Broken) {
-    all_ready(tree);
+    // With a permit to revoke; and before Active, deadman would still close whatever appears after its last proof.
+    tree.wait_mode(TradingMode::Active, s(60));
     something_to_lose(tree);
     let from = now();
     match broken {

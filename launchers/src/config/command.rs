@@ -39,12 +39,12 @@ pub(crate) fn run(out: Out, home: &Home, command: &ConfigCommand) -> Result<u8, 
 }
 
 fn check(out: Out, home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> {
-    let loaded = super::load(home, flags)?;
+    let mut loaded = super::load(home, flags)?;
     super::runnable(&loaded.settings)?;
     for key in [home.engine_key(), home.deadman_key()] {
         home::check_key(&key)?;
     }
-    preflight::market(&loaded)?;
+    preflight::market(&mut loaded)?;
     let path = loaded.path.display().to_string();
     let profile = loaded.settings.profile.as_str();
     out.doc(&Checked {

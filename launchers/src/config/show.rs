@@ -102,6 +102,7 @@ fn origin(loaded: &Loaded, key: &str) -> &'static str {
     let flagged = match key {
         "paper.market" => loaded.flags.market.is_some(),
         "paper.speed" => loaded.flags.speed.is_some(),
+        "strategy.coin" => loaded.flags.coin.is_some(),
         "paper.seed" => loaded.flags.seed.is_some(),
         _ => false,
     };

@@ -48,6 +48,9 @@ pub(crate) fn spawn(out: Out, home: &Home, flags: &MarketArgs) -> Result<Child, 
     if let Some(seed) = flags.seed {
         command.arg("--seed").arg(seed.to_string());
     }
+    if let Some(coin) = &flags.coin {
+        command.arg("--coin").arg(coin);
+    }
     if out.verbose && std::env::var_os("ENGINE_LOG").is_none() {
         command.env("ENGINE_LOG", "debug");
     }

@@ -52,9 +52,9 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     if home::exists(home)? && settled(home)? {
         return already();
     }
-    let loaded = config::load(home, &args.market)?;
+    let mut loaded = config::load(home, &args.market)?;
     config::runnable(&loaded.settings)?;
-    preflight::market(&loaded)?;
+    preflight::market(&mut loaded)?;
     home::prepare(home)?;
     let Some(turn) = take_turn(home, args.wait)? else { return already() };
     if settled(home)? {
@@ -69,7 +69,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
         // Somebody else was first in the moment between.
         return if i32::from(code) == holdfast_supervisor::ALREADY_RUNNING { already() } else { Ok(code) };
     }
-    let mut child = detach::spawn(out, home, &args.market)?;
+    let mut child = detach::spawn(out, home, &loaded.flags)?;
     out.detail(&format!("supervisor spawned, pid {}", child.id()));
     let ended = link::block(until_up(home, &mut child, deadline))?;
     drop(turn);
