@@ -116,10 +116,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let first = text.lines().next().unwrap_or_default();
-    let bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    let said = if bare { "a command is needed" } else { first.trim_start_matches("error: ") };
-    let trouble = Trouble::Usage(said.to_owned());
+    let nothing_typed = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let trouble = Trouble::Usage(if nothing_typed { "a command is needed" } else { first }.to_owned());
     if !json {
         // What clap found comes first, with its tips; then the sentences of every error.
         let _ = error.print();
