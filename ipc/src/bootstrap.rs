@@ -147,6 +147,8 @@ impl Home {
         kill_file = "run/KILL";
         /// The bearer token of the API's controls, 0600.
         api_token = "run/api.token";
+        /// A file that means `engine pause`.
+        pause_file = "run/PAUSE";
         /// Durable state.
         data = "data";
         /// Epoch, latches, budgets: the supervisor's durable cell.

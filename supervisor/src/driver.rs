@@ -7,6 +7,7 @@ use crate::perform::persist::Persister;
 use crate::perform::publish::{self, Facts};
 use crate::perform::replies::Replies;
 use crate::perform::spawn;
+use crate::source::files::OrderFiles;
 use crate::source::peers::{PeerId, Roll};
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE, encode, signals};
@@ -21,7 +22,7 @@ use holdfast_core::machine::{Machine, Tree};
 use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::registry::Profile;
 use holdfast_core::time::{Span, Tick};
-use holdfast_ipc::bootstrap::{Bootstrap, PROTOCOL, PermitHandover, Token};
+use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
 use holdfast_ipc::clock;
 use holdfast_ipc::listen::Door;
 use holdfast_ipc::message::{FromWorker, ToWorker};
@@ -50,6 +51,7 @@ struct Driver {
     permit_key: PermitKey,
     persister: Persister,
     replies: Replies,
+    files: OrderFiles,
     roll: std::rc::Rc<Roll>,
     inputs: mpsc::Sender<Input>,
     published: Published,
@@ -71,7 +73,7 @@ struct Driver {
 pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
-    let mut durable = durable.unwrap_or_else(Durable::fresh);
+    let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
     durable.written_by = os::process::Identity::own().map_or_else(String::new, |own| own.to_text());
@@ -97,6 +99,26 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// An empty cell in a home that has traded is a loss, not a beginning.
+fn first_or_lost(home: &Home) -> Durable {
+    let traces = [
+        home.decisions(),
+        home.engine_cell(),
+        home.engine_nonce(),
+        home.deadman_nonce(),
+        home.venue().join("orders.jsonl"),
+        home.venue().join("books.json"),
+        home.venue().join("books.jsonl"),
+    ];
+    match traces.iter().find(|trace| trace.exists()) {
+        None => Durable::fresh(),
+        Some(trace) => {
+            tracing::error!(trace = %trace.display(), "this home was used, but its latches are gone: starting killed");
+            Durable::lost(clock::wall_ms())
+        }
+    }
 }
 
 impl Driver {
@@ -136,6 +158,7 @@ impl Driver {
             permit_key: PermitKey::new(os::random()?),
             persister,
             replies: Replies::default(),
+            files: OrderFiles::of(&launch.home),
             roll,
             inputs,
             published,
@@ -157,6 +180,8 @@ impl Driver {
     }
 
     async fn run(&mut self, queue: &mut mpsc::Receiver<Input>) {
+        // An order that waits is obeyed before any worker is born.
+        self.look_for_orders();
         self.step(Event::Wake);
         while !self.finished {
             let now = clock::now();
@@ -178,27 +203,33 @@ impl Driver {
                     }
                 }
                 () = wake => {
-                    self.look_for_kill_file();
+                    self.look_for_orders();
                     self.step(Event::Wake);
                 }
             }
         }
     }
 
-    /// A file that means `engine kill`, for when nothing else works.
-    fn look_for_kill_file(&mut self) {
-        let path = self.launch.home.kill_file();
-        if !path.exists() {
-            return;
-        }
-        tracing::warn!("run/KILL is there: kill");
-        if self.machine.durable().kill.is_none() {
-            let reason = Some("the file run/KILL".to_owned());
-            let request = ControlRequest::Kill { flatten: true, reason };
+    /// Orders that were left as files.
+    fn look_for_orders(&mut self) {
+        let on_disk = self.persister.all_on_disk();
+        for request in self.files.orders(on_disk) {
+            tracing::warn!(?request, "an order was left as a file");
             self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
         }
-        // It stays if it cannot be removed; the latch is set either way.
-        let _ = std::fs::remove_file(path);
+    }
+
+    /// Whether a file stands against this request; if so, it is refused here.
+    fn stands_against(&self, request: &ControlRequest, replies: &mpsc::Sender<ControlReply>) -> bool {
+        let (ControlRequest::Resume { .. }, Some(name)) = (request, self.files.against_resume()) else { return false };
+        let reply = ControlReply::Refused {
+            code: "order_file".to_owned(),
+            message: format!("{name} is there and orders the opposite"),
+            risk: "unchanged: what was blocked stays blocked".to_owned(),
+            next: format!("remove {name} in the home folder, then resume"),
+        };
+        let _ = replies.try_send(reply);
+        true
     }
 
     fn take(&mut self, input: Input) {
@@ -232,6 +263,7 @@ impl Driver {
                     );
                 }
             }
+            Input::Asked { request, replies } if self.stands_against(&request, &replies) => {}
             Input::Asked { request, replies } => {
                 let id = Some(self.replies.open(replies));
                 if matches!(request, ControlRequest::Status {}) {
@@ -457,7 +489,12 @@ impl Driver {
             }
         }
         self.notify_manager(&doc);
-        let essence = format!("{} {:?} {}", doc.trading_mode, doc.mode_reasons, doc.kill.state);
+        let exposure = &doc.exposure;
+        let sizes: Vec<_> = exposure.positions.iter().map(|p| (&p.coin, p.size)).collect();
+        let essence = format!(
+            "{} {:?} {} {} {} {sizes:?}",
+            doc.trading_mode, doc.mode_reasons, doc.kill.state, exposure.known, exposure.open_orders
+        );
         if let Ok(body) = serde_json::to_vec(&doc) {
             let due = self.file_written.is_none_or(|at| now.since(at) >= FILE_EVERY);
             if due || essence != self.file_essence {

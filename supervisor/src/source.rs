@@ -1,6 +1,7 @@
 //! Where events come from: signals, children, workers' connections, operators, people who only look.
 
 pub(crate) mod children;
+pub(crate) mod files;
 pub(crate) mod operators;
 pub(crate) mod peers;
 pub(crate) mod signals;

@@ -115,6 +115,18 @@ impl Drain {
         }
     }
 
+    /// What the present or last job was to reach.
+    #[must_use]
+    pub const fn kind(&self) -> Option<JobKind> {
+        match self {
+            Self::Idle => None,
+            Self::Fencing { kind, .. }
+            | Self::Ordered { kind, .. }
+            | Self::Working { kind, .. }
+            | Self::Flat { kind, .. } => Some(*kind),
+        }
+    }
+
     /// Whether work is left.
     #[must_use]
     pub const fn is_active(&self) -> bool {

@@ -14,6 +14,8 @@ pub enum KillCause {
     Operator,
     /// The operator did not check in.
     OperatorDeadMan,
+    /// What was written down before is gone: nobody knows what had been promised.
+    LatchesLost,
 }
 
 /// The kill latch.
@@ -69,6 +71,15 @@ impl Durable {
             deaths: Default::default(),
             written_by: String::new(),
         }
+    }
+
+    /// The state of a home that was used before and whose latches are gone. Whatever had been promised, the strictest
+    /// promise is assumed: killed, until an operator resumes. The epoch is larger than any that can have been used.
+    #[must_use]
+    pub fn lost(wall_ms: u64) -> Self {
+        let reason = Some(String::from("the supervisor's durable state was lost"));
+        let kill = KillLatch { since_wall_ms: wall_ms, cause: KillCause::LatchesLost, reason, kind: JobKind::Flatten };
+        Self { epoch: Epoch(wall_ms), kill: Some(kill), ..Self::fresh() }
     }
 
     /// The deaths of one role.

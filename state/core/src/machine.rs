@@ -78,6 +78,10 @@ pub struct Machine {
     latch: Vec<LatchReason>,
     asked: u64,
     reconcile_detail: String,
+    /// A position moved without an order of ours: the latch stays closed at least until then.
+    incident_until: Option<Tick>,
+    /// The last such incident, shown until the operator checks in, resumes or restarts.
+    incident: Option<String>,
     market: Option<(Tick, MarketHealth)>,
     account: Option<Box<AccountView>>,
     account_known: bool,
@@ -121,6 +125,8 @@ impl Machine {
             latch: Vec::from([LatchReason::RestartReconcileRequired]),
             asked: 1,
             reconcile_detail: String::new(),
+            incident_until: None,
+            incident: None,
             market: None,
             account: None,
             account_known: false,
@@ -159,6 +165,11 @@ impl Machine {
         self.take(now, event, &mut out);
         self.pass_time(now, &mut out);
         self.judge(now, out)
+    }
+
+    /// What the operator has seen need not be shown any longer.
+    fn forget_incident(&mut self) {
+        self.incident = None;
     }
 
     /// When the driver must wake up at the latest.
@@ -203,12 +214,17 @@ impl Machine {
             Event::AccountUnknown => self.account_known = false,
             Event::Trip(LatchTrip { reason, detail }) => {
                 out.push(Action::Log { text: format!("{reason}: {detail}") });
+                if reason == LatchReason::InventoryMismatchReconcileRequired {
+                    self.incident_until = Some(now.after(PROBATION));
+                    self.incident = Some(detail);
+                }
                 self.trip(reason, out);
             }
             Event::Reconciled(report) => {
                 if report.asked == self.asked {
                     self.reconcile_detail = report.detail;
-                    if report.clean {
+                    // Books that agree again at once do not undo that something moved them.
+                    if report.clean && self.incident_until.is_none() {
                         self.latch.clear();
                     }
                 }
@@ -364,6 +380,9 @@ impl Machine {
         let since_wall_ms = old.map_or(wall_ms, |old| old.since_wall_ms);
         // A second kill without words does not wipe out why the first was ordered.
         let reason = reason.or_else(|| old.and_then(|old| old.reason.clone()));
+        // A kill is never weakened by a later one: what was to be closed stays to be closed.
+        let kind = if old.is_some_and(|old| old.kind == JobKind::Flatten) { JobKind::Flatten } else { kind };
+        let cause = old.map_or(cause, |old| if old.cause == KillCause::LatchesLost { old.cause } else { cause });
         self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
         out.push(Action::Persist);
         let now = self.stepped.unwrap_or(Tick(0));
@@ -379,6 +398,10 @@ impl Machine {
         }
         if self.ipc_broken_until.is_some_and(|until| now >= until) {
             self.ipc_broken_until = None;
+        }
+        if self.incident_until.is_some_and(|until| now >= until) {
+            self.incident_until = None;
+            self.trip(LatchReason::InventoryMismatchReconcileRequired, out);
         }
         for role in self.tree.roles.clone() {
             self.worker(now, role, worker::Event::Time, out);
@@ -442,7 +465,7 @@ impl Machine {
 
     fn inputs(&self, now: Tick) -> Inputs {
         use worker::State;
-        let expired = self.operator_expired();
+        let cause = self.durable.kill.as_ref().map(|kill| kill.cause);
         let critical = |slot: &Slot| matches!(slot.role, Role::Sensor | Role::Engine | Role::Deadman);
         let market_fresh = self.market.as_ref().is_some_and(|(at, health)| {
             now.since(*at) <= MARKET_MAX_AGE
@@ -454,8 +477,9 @@ impl Machine {
         let journal_good =
             self.journal.as_ref().is_some_and(|(at, health)| now.since(*at) <= JOURNAL_MAX_AGE && health.healthy);
         Inputs {
-            operator_deadman_expired: expired,
-            killed: self.durable.kill.is_some() && !expired,
+            operator_deadman_expired: cause == Some(KillCause::OperatorDeadMan),
+            killed: cause == Some(KillCause::Operator),
+            latches_lost: cause == Some(KillCause::LatchesLost),
             critical_worker_failed: self.slots.iter().any(|slot| critical(slot) && slot.state == State::Failed),
             worker_not_running: self.slots.iter().any(|slot| !slot.state.is_running(now)),
             ipc_broken: self.ipc_broken_until.is_some(),
@@ -468,10 +492,6 @@ impl Machine {
             input_missing: !market_fresh || !account_fresh,
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }
-    }
-
-    fn operator_expired(&self) -> bool {
-        self.durable.kill.as_ref().is_some_and(|kill| kill.cause == KillCause::OperatorDeadMan)
     }
 
     fn slot(&self, role: Role) -> Option<&Slot> {

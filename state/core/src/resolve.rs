@@ -13,6 +13,8 @@ pub struct Inputs {
     pub operator_deadman_expired: bool,
     /// The kill latch is set.
     pub killed: bool,
+    /// The latches of an earlier life are lost, and the kill assumed for it holds.
+    pub latches_lost: bool,
     /// Sensor, engine or deadman spent its restart budget.
     pub critical_worker_failed: bool,
     /// Some worker is not running (down, starting, on probation, late).
@@ -53,6 +55,7 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
     let holding = |reason: &ModeReason| match reason {
         ModeReason::KillDeadmanExpired => inputs.operator_deadman_expired,
         ModeReason::KillRiskstateKill => inputs.killed,
+        ModeReason::KillStateIntegrityBroken => inputs.latches_lost,
         ModeReason::KillWorkerRestartExhausted => inputs.critical_worker_failed,
         ModeReason::ReduceonlyWorkerDegraded => inputs.worker_not_running,
         ModeReason::ReduceonlyIpcBroken => inputs.ipc_broken,
@@ -71,7 +74,6 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
         | ModeReason::KillRateLimitSessionTermination
         | ModeReason::KillDiskWatermarkKill
         | ModeReason::KillRegistryDrift
-        | ModeReason::KillStateIntegrityBroken
         | ModeReason::KillContainmentExhausted
         | ModeReason::KillCortexForceKill
         | ModeReason::ReduceonlyRiskstateMaintenance
@@ -114,12 +116,13 @@ mod tests {
             journal_unavailable: bit(10),
             input_missing: bit(11),
             stopping: bit(12),
+            latches_lost: bit(13),
         }
     }
 
     #[test]
     fn active_only_when_nothing_at_all_restricts() {
-        for bits in 0..1 << 13 {
+        for bits in 0..1 << 14 {
             let verdict = resolve(&inputs(bits));
             assert_eq!(verdict.mode == TradingMode::Active, bits == 0, "INV-4 broken by {bits:b}");
             assert_eq!(verdict.reasons.is_empty(), bits == 0, "{bits:b}");
@@ -130,8 +133,8 @@ mod tests {
 
     #[test]
     fn one_more_restriction_never_relaxes() {
-        for bits in 0..1_u32 << 13 {
-            for extra in 0..13 {
+        for bits in 0..1_u32 << 14 {
+            for extra in 0..14 {
                 assert!(resolve(&inputs(bits | 1 << extra)).mode >= resolve(&inputs(bits)).mode);
             }
         }

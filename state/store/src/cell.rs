@@ -36,7 +36,7 @@ pub enum CellError {
         path: PathBuf,
     },
     /// Something was written and nothing verifies.
-    #[error("{}: damaged ({why}); restore it from a backup, or move it away to begin again from the strictest state", .path.display())]
+    #[error("{}: damaged ({why}); restore it from a backup, or move it away: then the next start is killed until you resume", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

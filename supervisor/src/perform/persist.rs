@@ -69,6 +69,12 @@ impl Persister {
         self.written.borrow().ok
     }
 
+    /// Whether everything asked so far is on disk.
+    pub(crate) fn all_on_disk(&self) -> bool {
+        let written = *self.written.borrow();
+        written.ok && written.seq >= self.asked
+    }
+
     /// Waits, within a bound, until everything is dealt with, and ends the thread.
     pub(crate) async fn finish(mut self, within: Duration) -> Written {
         let asked = self.asked;

@@ -4,6 +4,7 @@ use crate::Launch;
 use holdfast_core::machine::{Machine, View};
 use holdfast_core::money::Usd;
 use holdfast_core::registry::{TradingMode, VenueDeadMan};
+use holdfast_core::report::{AccountView, JobKind, JobState, Residue};
 use holdfast_core::status::{
     ApiStatus, DeadManStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus, PermitStatus, STATUS_SCHEMA,
     Seconds, StatusDoc, WorkerStatus,
@@ -62,14 +63,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             open_orders: account.map_or(0, |account| u32::try_from(account.orders.len()).unwrap_or(u32::MAX)),
             equity_usd: account.map(|account| account.equity_usd).map(|usd: Usd| usd.to_string()),
         },
-        kill: KillStatus {
-            active: view.kill.is_some(),
-            since: view.kill.map(|kill| rfc3339(kill.since_wall_ms)),
-            state: view.job_state.to_owned(),
-            residue: view.residue.to_vec(),
-            reason: view.kill.and_then(|kill| kill.reason.clone()),
-            proof_at: view.proof_venue_ms.map(rfc3339),
-        },
+        kill: kill_status(&view),
         workers: machine.workers(now).map(|worker| worker_status(&worker, facts, now)).collect(),
         api: ApiStatus {
             url: facts.api_url.to_owned(),
@@ -85,6 +79,22 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
         generated_at: at(now),
         generated_boot_ns: now.0,
         next_step: next_step(&view, facts),
+    }
+}
+
+/// A job that was only to cancel proves nothing about positions: then the account's own reading decides the word.
+fn kill_status(view: &View<'_>) -> KillStatus {
+    let flat = view.account_known && view.account.is_some_and(AccountView::is_flat);
+    let unproven = view.job_kind == Some(JobKind::CancelAll) && view.job_state == JobState::Flat.as_str() && !flat;
+    let left = view.account.filter(|_| unproven).map_or(&[][..], |account| &account.positions);
+    let left = left.iter().map(|p| Residue { dex: p.dex.clone(), coin: p.coin.clone(), size: p.size, orders: 0 });
+    KillStatus {
+        active: view.kill.is_some(),
+        since: view.kill.map(|kill| rfc3339(kill.since_wall_ms)),
+        state: if unproven { JobState::NotFlat.as_str() } else { view.job_state }.to_owned(),
+        residue: view.residue.iter().cloned().chain(left).collect(),
+        reason: view.kill.and_then(|kill| kill.reason.clone()),
+        proof_at: view.proof_venue_ms.filter(|_| view.job_kind == Some(JobKind::Flatten)).map(rfc3339),
     }
 }
 
@@ -108,7 +118,11 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
         return "latches could not be written down: check the disk now; a restart could forget them".to_owned();
     }
     let job_done = view.job_state == "flat";
+    let cancel_only = view.job_kind == Some(JobKind::CancelAll);
     match (view.mode, view.kill) {
+        (TradingMode::Kill, Some(_)) if job_done && cancel_only => {
+            "killed; orders are cancelled, positions were left as ordered: `engine flatten` closes them".to_owned()
+        }
         (TradingMode::Kill, Some(_)) if job_done => {
             "killed and flat; `engine resume` when you want to trade again".to_owned()
         }
@@ -134,7 +148,12 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
             "wait: this clears by itself once every worker is ready and books agree; `engine logs` says what is slow"
                 .to_owned()
         }
-        (TradingMode::Active, _) => String::new(),
+        (TradingMode::Active, _) => match view.incident {
+            Some(incident) => {
+                format!("INCIDENT: {incident}; look at the venue; `engine heartbeat` takes this line away")
+            }
+            None => String::new(),
+        },
     }
 }
 

@@ -71,6 +71,7 @@ impl Machine {
     }
 
     fn heartbeat(&mut self, id: Option<CommandId>, wall_ms: u64, out: &mut Vec<Action>) {
+        self.forget_incident();
         let Some(period) = self.tree.operator_period else {
             done(id, "noted; the operator dead-man is off (deadman.operator_hours is not set)", false, out);
             return;
@@ -86,9 +87,11 @@ impl Machine {
     /// The phrase that lifts what an operator can lift right now. Reasons that come and go by themselves are left out, or
     /// the phrase would change between being read and being typed.
     fn phrase(&self) -> String {
+        let cause = self.durable.kill.as_ref().map(|kill| kill.cause);
         let liftable = [
-            (self.durable.kill.is_some() && !self.operator_expired(), ModeReason::KillRiskstateKill),
-            (self.operator_expired(), ModeReason::KillDeadmanExpired),
+            (cause == Some(KillCause::OperatorDeadMan), ModeReason::KillDeadmanExpired),
+            (cause == Some(KillCause::Operator), ModeReason::KillRiskstateKill),
+            (cause == Some(KillCause::LatchesLost), ModeReason::KillStateIntegrityBroken),
             (self.durable.paused_since_wall_ms.is_some(), ModeReason::ReduceonlyOperatorPaused),
             (self.limit_hit.is_some(), ModeReason::ReduceonlyCortexForceReduceOnly),
         ];
@@ -122,6 +125,7 @@ impl Machine {
             return;
         }
         let was_killed = self.durable.kill.take().is_some();
+        self.forget_incident();
         self.durable.paused_since_wall_ms = None;
         self.durable.flatten_pending = false;
         if self.limit_hit.take().is_some() {

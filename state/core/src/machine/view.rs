@@ -5,7 +5,7 @@ use crate::durable::KillLatch;
 use crate::ids::{Epoch, Role};
 use crate::limits::ACCOUNT_MAX_AGE;
 use crate::registry::{LatchReason, ModeReason, Profile, TradingMode};
-use crate::report::{AccountView, DeadManReport, JournalHealth, Residue};
+use crate::report::{AccountView, DeadManReport, JobKind, JournalHealth, Residue};
 use crate::time::{Span, Tick};
 use crate::worker::State;
 
@@ -44,6 +44,10 @@ pub struct View<'a> {
     pub proof_venue_ms: Option<u64>,
     /// The journal as last reported.
     pub journal: Option<JournalHealth>,
+    /// What the present or last job was to reach.
+    pub job_kind: Option<JobKind>,
+    /// A position moved without an order of ours.
+    pub incident: Option<&'a str>,
     /// A reached limit.
     pub limit_hit: Option<&'a str>,
     /// Every worker of the tree has been ready, or cannot be.
@@ -96,6 +100,8 @@ impl Machine {
                 | crate::drain::Drain::Working { .. } => None,
             },
             journal: self.journal.map(|(_, health)| health),
+            job_kind: self.drain.kind(),
+            incident: self.incident.as_deref(),
             limit_hit: self.limit_hit.as_deref(),
             up: self.phase == Phase::Running && self.slots.iter().all(|slot| self.is_up(slot)),
         }
