@@ -14,6 +14,7 @@ mod deaths;
 mod disk;
 mod hostile;
 mod idempotency;
+mod latches;
 mod instances;
 mod kills;
 mod lifecycle;

@@ -1,0 +1,98 @@
+//! Latches that must not be forgotten, whatever happens to the files and in whatever form the order came.
+
+use holdfast_core::registry::{ModeReason, TradingMode};
+use holdfast_tests::wait::{now, s, throughout};
+use holdfast_tests::{Home, Tree};
+use std::fs;
+
+fn restart(tree: &Tree) {
+    let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
+}
+
+#[test]
+fn a_lost_durable_state_starts_killed_and_opens_nothing() {
+    type Damage = fn(&Home);
+    let damages: [(&str, Damage); 4] = [
+        ("emptied", |home| drop(fs::File::create(home.paths().judge_cell()).expect("a file"))),
+        ("zeroed", |home| fs::write(home.paths().judge_cell(), vec![0; 16_384]).expect("a file")),
+        ("removed", |home| fs::remove_file(home.paths().judge_cell()).expect("a file")),
+        ("the whole folder removed", |home| fs::remove_dir_all(home.paths().data()).expect("a folder")),
+    ];
+    let tree = Tree::active();
+    let _ = tree.run(&["kill"]).expect_code(0);
+    for (name, damage) in damages {
+        let _ = tree.run(&["stop"]).expect_code(0);
+        damage(&tree.home);
+        let begun = now();
+        restart(&tree);
+        let doc = tree.status();
+        assert_eq!(doc.trading_mode, TradingMode::Kill, "{name}");
+        assert!(doc.mode_reasons.contains(&ModeReason::KillStateIntegrityBroken), "{name}: {:?}", doc.mode_reasons);
+        throughout(name, s(2), || tree.status().trading_mode == TradingMode::Kill);
+        assert!(tree.witness().increases(begun, now()).is_empty(), "{name}");
+    }
+    // And it is no trap: the operator resumes by name.
+    tree.until("a proof of flat", s(10), |doc| doc.kill.state == "flat");
+    let _ = tree.run(&["resume", "--confirm", "resume paper KILL_STATE_INTEGRITY_BROKEN"]).expect_code(0);
+    tree.wait_mode(TradingMode::Active, s(30));
+}
+
+#[test]
+fn a_kill_that_only_cancels_is_never_called_flat_and_a_kill_file_still_closes() {
+    let tree = Tree::exposed();
+    let _ = tree.run(&["kill", "--no-flatten"]);
+    let doc = tree.until("cancelled", s(10), |doc| doc.kill.active && doc.exposure.known);
+    if !doc.exposure.flat {
+        let doc = tree.until("the job to end", s(10), |doc| doc.kill.state == "not_flat");
+        assert!(doc.kill.proof_at.is_none() && !doc.next_step.contains("killed and flat"), "{doc:#?}");
+    }
+    fs::write(tree.home.paths().kill_file(), b"").expect("a file");
+    tree.until("flat by the file", s(20), |doc| doc.exposure.flat && doc.kill.state == "flat");
+    assert!(tree.witness().positions().is_empty());
+}
+
+#[test]
+fn a_file_that_orders_the_opposite_stands_against_a_resume() {
+    let tree = Tree::active();
+    let file = tree.home.paths().kill_file();
+    fs::create_dir(&file).expect("a folder nobody can remove as a file");
+    tree.until("killed by the file", s(10), |doc| doc.kill.state == "flat");
+    let refused = tree.run(&["resume", "--confirm", "resume paper KILL_RISKSTATE_KILL"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("run/KILL"), "{refused:?}");
+    fs::remove_dir(&file).expect("it goes");
+    let _ = tree.run(&["resume", "--confirm", "resume paper KILL_RISKSTATE_KILL"]).expect_code(0);
+
+    tree.wait_mode(TradingMode::Active, s(30));
+    fs::write(tree.home.paths().pause_file(), b"").expect("a file");
+    tree.until("paused by the file", s(10), |doc| doc.mode_reasons == [ModeReason::ReduceonlyOperatorPaused]);
+    let _ = tree.run(&["restart"]).expect_code(0);
+    tree.until("still paused", s(20), |doc| doc.mode_reasons == [ModeReason::ReduceonlyOperatorPaused]);
+}
+
+#[test]
+fn a_kill_ordered_while_nothing_ran_is_obeyed_before_any_engine_is_born() {
+    let tree = Tree::active();
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let _ = tree.run(&["kill"]).expect_code(3);
+    restart(&tree);
+    let doc = tree.status();
+    assert_eq!(doc.trading_mode, TradingMode::Kill);
+    let engine = doc.workers.iter().find(|w| w.role == holdfast_core::ids::Role::Engine).expect("a line");
+    assert!(engine.pid.is_none() && engine.restarts == 0, "no engine was born: {engine:?}");
+}
+
+#[test]
+fn a_position_nobody_ordered_holds_and_is_named() {
+    let tree = Tree::active();
+    let at = now();
+    tree.fault(r#"{"kind":"foreign_position","coin":"ETH","value":"0.05"}"#);
+    tree.until("the latch", s(5), |doc| doc.open_permission_blocked_latch);
+    let seen = now();
+    let doc = tree.wait_mode(TradingMode::Active, s(30));
+    assert!(now().since(at) > s(9), "a hold, not a blink");
+    assert!(doc.next_step.contains("INCIDENT"), "{}", doc.next_step);
+    assert!(tree.witness().increases(seen, seen.after(s(8))).is_empty());
+    let _ = tree.run(&["heartbeat"]).expect_code(0);
+    tree.until("the line to go", s(5), |doc| doc.next_step.is_empty());
+}
