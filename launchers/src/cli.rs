@@ -219,6 +219,9 @@ pub(crate) enum ProbeCommand {
     Sign,
     /// `{value, sz_decimals?, kind: "size"|"price"|"raw"}` to `{wire}` or `{error}`
     Wire,
+    /// The boot clock as a worker reads it first, in nanoseconds; the performance harness spawns this
+    #[command(hide = true)]
+    Born,
 }
 
 fn role(word: &str) -> Result<Role, String> {

@@ -187,8 +187,10 @@ pub(crate) enum Trouble {
         next: String,
     },
     /// The phrase was not given.
-    #[error("nothing was resumed: the phrase is needed")]
+    #[error("nothing was resumed: {}", if *.given { "that is not the phrase, or it has changed since it was shown" } else { "the phrase is needed" })]
     PhraseNeeded {
+        /// A phrase was given, and it is not the one.
+        given: bool,
         /// Type this.
         phrase: String,
         /// What will be allowed then.
@@ -298,7 +300,8 @@ impl Trouble {
             Self::StartFailed { .. } => "start_failed",
             Self::NotReady { .. } => "not_ready",
             Self::Refused { code, .. } => code,
-            Self::PhraseNeeded { .. } => "phrase_needed",
+            Self::PhraseNeeded { given: false, .. } => "phrase_needed",
+            Self::PhraseNeeded { given: true, .. } => "phrase_wrong",
             Self::NotFlat { .. } => "not_flat",
             Self::StillThere { .. } => "still_there",
             Self::Exists { .. } => "exists",

@@ -17,6 +17,12 @@ struct ErrorLine<'a> {
 
 /// Answers until the input ends. Exit code 1 when a line had no answer.
 pub(crate) fn run(out: Out, command: ProbeCommand) -> Result<u8, Trouble> {
+    if matches!(command, ProbeCommand::Born) {
+        // The same point in the program's life at which a worker notes when it was born.
+        let born = holdfast_ipc::clock::now().0;
+        out.raw(format!("{born}\n").as_bytes());
+        return Ok(0);
+    }
     let test_keys = std::env::var_os("ENGINE_PROBE_TEST_KEY").is_some_and(|v| v == "1");
     let mut input = std::io::stdin().lock();
     let mut code = 0;
@@ -35,6 +41,8 @@ pub(crate) fn run(out: Out, command: ProbeCommand) -> Result<u8, Trouble> {
         let answer = match command {
             ProbeCommand::Sign => probe::sign(&line, test_keys),
             ProbeCommand::Wire => probe::wire(&line),
+            // Answered above: it reads nothing.
+            ProbeCommand::Born => return Ok(code),
         };
         let text = match answer {
             Ok(text) => text,

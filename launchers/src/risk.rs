@@ -84,7 +84,8 @@ enum Followed {
 
 /// `engine pause`, `engine heartbeat` and `engine resume`: one request, one answer.
 pub(crate) fn simple(out: Out, home: &Home, request: &ControlRequest) -> Result<u8, Trouble> {
-    let message = outcome(link::block(ask(home, request))??)?;
+    let given = matches!(request, ControlRequest::Resume { confirm: Some(_) });
+    let message = outcome(link::block(ask(home, request))??, given)?;
     out.doc(&DoneDoc { schema: "holdfast.done.v1", message: &message });
     out.line(&plain(&message));
     Ok(0)
@@ -293,11 +294,11 @@ async fn ask(home: &Home, request: &ControlRequest) -> Result<ControlReply, Trou
 }
 
 /// What was done, or why it was not.
-fn outcome(reply: ControlReply) -> Result<String, Trouble> {
+fn outcome(reply: ControlReply, given: bool) -> Result<String, Trouble> {
     match reply {
         ControlReply::Done { message } => Ok(message),
         ControlReply::Refused { code, message, risk, next } => Err(Trouble::Refused { code, message, risk, next }),
-        ControlReply::ResumeOffer { phrase, allows } => Err(Trouble::PhraseNeeded { phrase, allows }),
+        ControlReply::ResumeOffer { phrase, allows } => Err(Trouble::PhraseNeeded { given, phrase, allows }),
         ControlReply::Status { .. } | ControlReply::Progress(_) => {
             Err(Trouble::Unknown { why: "the supervisor answered something else".to_owned() })
         }

@@ -191,6 +191,7 @@ impl Driver {
         if !path.exists() {
             return;
         }
+        tracing::warn!("run/KILL is there: kill");
         if self.machine.durable().kill.is_none() {
             let reason = Some("the file run/KILL".to_owned());
             let request = ControlRequest::Kill { flatten: true, reason };
@@ -233,14 +234,21 @@ impl Driver {
             }
             Input::Asked { request, replies } => {
                 let id = Some(self.replies.open(replies));
-                tracing::info!(?request, "an operator asks");
+                if matches!(request, ControlRequest::Status {}) {
+                    // Asked every second by whoever watches: no event.
+                    tracing::debug!("an operator looks");
+                } else {
+                    tracing::info!(?request, "an operator asks");
+                }
                 self.step(Event::Command { id, request, wall_ms: clock::wall_ms() });
             }
             Input::Signal(signals::Meaning::Stop) => {
+                tracing::info!("SIGTERM or SIGINT: stopping in order");
                 let request = ControlRequest::Stop { flatten: false };
                 self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
             }
             Input::Signal(signals::Meaning::Kill) => {
+                tracing::warn!("SIGUSR1: kill");
                 let request = ControlRequest::Kill { flatten: true, reason: Some("SIGUSR1".to_owned()) };
                 self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
             }

@@ -176,8 +176,7 @@ fn in_a_flood_status_answers_and_kill_ends_flat() {
     stop.store(true, Ordering::Relaxed);
     let opened: usize = floods.into_iter().map(|flood| flood.join().unwrap()).sum();
     assert!(opened > 2000, "only {opened} connections: no flood");
-    let doc = tree.status();
-    assert!(doc.kill.active && doc.trading_mode == TradingMode::Kill, "{doc:#?}");
+    tree.until("the latch", s(5), |doc| doc.kill.active && doc.trading_mode == TradingMode::Kill);
     let witness = tree.witness();
     assert!(witness.positions().is_empty(), "{:?}", witness.positions());
     witness.check_openings();
@@ -222,7 +221,7 @@ fn http_noise_ends_no_worker() {
     for body in ["", "{", "[]", "{\"type\":\"allMids\",\"x\":", "{\"action\":{\"type\":\"order\"},\"nonce\":-1}"] {
         for path in ["/info", "/exchange"] {
             let (status, _) = http(venue, "POST", path, body);
-            assert!(status >= 200 && status < 500, "{path} {body:?}: {status}");
+            assert!((200..500).contains(&status), "{path} {body:?}: {status}");
         }
     }
     let big = format!("{{\"type\":\"{long}\"}}");
@@ -283,7 +282,7 @@ fn nobody_gets_in_who_was_not_spawned() {
     for bytes in [&b"{\"resume\":{\"confirm\":null}}"[..], b"{\"pause\":{}}", b"{\"stop\":{\"flatten\":false}}"] {
         match ask(&paths.deadman_sock(), &frame(bytes)) {
             Heard::Frame(reply) => assert_eq!(reply["refused"]["code"], "not_here", "{reply}"),
-            other => panic!("{other:?}"),
+            other @ (Heard::Closed | Heard::Silence) => panic!("{other:?}"),
         }
     }
     // The status door never reads a byte: whatever is said there, it writes one document and closes.

@@ -1,4 +1,4 @@
-//! Becoming a supervisor of its own session, with nothing inherited but three standard streams.
+//! Becoming a supervisor of its own session, with nothing inherited but three standard streams, and a log of its own.
 
 use crate::cli::{BUILD_ID, MarketArgs, VERSION};
 use crate::error::{CONFIG, FAILED, Trouble};
@@ -76,8 +76,14 @@ pub(crate) fn supervise(home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> 
 
 /// The whole life of a supervisor in this process; gives its exit code.
 pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground: bool) -> u8 {
+<<<<<<< HEAD
+    // Kept to the end: dropping it writes the last lines. A log that cannot be opened stops nothing: what is unlogged
+    // is still supervised.
+    let _log = holdfast_kit::logs::start(&home.logs(), "supervisor").map_err(|error| unlogged(&error));
+=======
     // A judge without a diary is still a judge: a full disk must not keep it from running. Dropping the guard flushes.
     let _log = holdfast_kit::logs::start(&home.logs(), "supervisor");
+>>>>>>> main
     let code = holdfast_supervisor::run(Launch {
         home: home.clone(),
         settings,
@@ -87,6 +93,11 @@ pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground:
         foreground,
     });
     u8::try_from(code).unwrap_or(FAILED)
+}
+
+#[expect(clippy::print_stderr, reason = "there is no log to say it in; a detached supervisor's goes to a file")]
+fn unlogged(error: &std::io::Error) {
+    eprintln!("supervisor: no log: {error}");
 }
 
 /// The last lines a detached supervisor wrote to its standard error.

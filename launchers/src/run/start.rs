@@ -8,9 +8,8 @@ use crate::cli::{Source, StartArgs};
 use crate::error::Trouble;
 use crate::link::{self, Seen};
 use crate::out::{Out, Tone, plain};
-use crate::status::{tone, worker_line};
+use crate::status::{fenced, tone, worker_line};
 use crate::{account, config, home, logs, preflight};
-use holdfast_core::ids::Role;
 use holdfast_core::registry::{ModeReason, Profile, TradingMode};
 use holdfast_core::status::{StatusDoc, WorkerStatus};
 use holdfast_core::time::{Span, Tick};
@@ -197,11 +196,6 @@ fn ready(doc: &StatusDoc) -> bool {
     !doc.workers.is_empty() && doc.workers.iter().all(|w| w.state == "ready" || fenced(doc, w))
 }
 
-/// The engine, kept down by a kill.
-fn fenced(doc: &StatusDoc, worker: &WorkerStatus) -> bool {
-    doc.kill.active && worker.role == Role::Engine && worker.state == "exited"
-}
-
 fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
     let next = if doc.kill.active { "engine resume" } else { "engine status --watch" };
     out.doc(&Started {
@@ -226,7 +220,7 @@ fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
     let mode = out.paint(tone(doc.trading_mode), doc.trading_mode.as_str());
     out.line(&format!("{what} · pid {} · {} · {mode}{reason}", doc.pid, doc.profile));
     for worker in &doc.workers {
-        out.line(&format!("  {}", worker_line(out, worker)));
+        out.line(&format!("  {}", worker_line(out, worker, fenced(doc, worker))));
     }
     let cockpit = if doc.api.cockpit.is_empty() { "not up" } else { &doc.api.cockpit };
     out.line(&format!("{} {}", out.paint(Tone::Faint, "cockpit"), plain(cockpit)));

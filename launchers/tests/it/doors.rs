@@ -112,4 +112,12 @@ fn a_resume_without_its_phrase_shows_what_it_would_allow() {
     assert_eq!(served.join().unwrap(), "{\"resume\":{\"confirm\":null}}");
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("opening") && ran.err.contains("--confirm 'resume paper KILL_X'"), "{ran:?}");
+    // With a wrong one it says that it was wrong, and shows the right one.
+    let place = Place::new();
+    let offer = frame(r#"{"resume_offer":{"phrase":"resume paper KILL_X","allows":"opening"}}"#);
+    let served = serve(door(&place, "control.sock"), vec![offer]);
+    let ran = place.run(&["--json", "resume", "--confirm", "resume paper"]);
+    served.join().unwrap();
+    assert_eq!((ran.code, &ran.json()["code"]), (1, &"phrase_wrong".into()), "{ran:?}");
+    assert!(ran.json()["next"].as_str().unwrap().contains("'resume paper KILL_X'"), "{ran:?}");
 }

@@ -64,6 +64,30 @@ fn the_last_document_is_shown_as_stale() {
 }
 
 #[test]
+fn what_deadman_did_without_a_supervisor_is_told() {
+    let place = Place::new();
+    fs::create_dir_all(place.home().join("run")).unwrap();
+    let report = r#"{"schema":"holdfast.deadman-report.v1","at":"2026-01-02T03:04:05.000Z","supervisor_pid":7,"epoch":3,
+        "policy":"flatten","progress":{"job":1,"state":"flat","round":1,"residue":[],"proof_venue_ms":1,"detail":"two reads"},
+        "note":"supervisor lost"}"#;
+    fs::write(place.home().join("run/deadman-report.json"), report).unwrap();
+    // Its own lock names this living process: it is still there.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let started = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().nth(19).unwrap().to_owned();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(place.home().join("run/deadman.lock"), format!("{}\n{started}\n{boot}", std::process::id())).unwrap();
+    let ran = place.run(&["status"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.out.contains("supervisor lost (round 1 · flat · two reads)"), "{ran:?}");
+    assert!(ran.out.contains("deadman is still there"), "{ran:?}");
+    let json = place.run(&["--json", "status"]).json();
+    assert_eq!(json["survivors"][0]["role"], "deadman");
+    assert_eq!(json["deadman_report"]["progress"]["state"], "flat");
+    let doctor = place.run(&["doctor"]);
+    assert!(doctor.out.contains("warn instance"), "{doctor:?}");
+}
+
+#[test]
 fn homes_that_cannot_be_used_start_nothing() {
     let place = Place::new();
     let long = format!("/tmp/{}", "x".repeat(80));

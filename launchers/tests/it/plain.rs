@@ -21,6 +21,8 @@ fn usage_errors_exit_2_in_both_forms() {
         assert_eq!(ran.code, 2, "{args:?}: {ran:?}");
         assert!(ran.out.is_empty() && !ran.err.is_empty(), "{args:?}: {ran:?}");
     }
+    let ran = place.run(&["bogus"]);
+    assert!(ran.err.contains("\nrisk:  ") && ran.err.contains("\nnext:  "), "every error says what it means: {ran:?}");
     let ran = place.run(&["--json", "bogus"]);
     assert_eq!((ran.code, ran.err.as_str()), (2, ""));
     assert_eq!(ran.json()["schema"], "holdfast.error.v1");
@@ -49,6 +51,22 @@ fn completions_know_the_commands() {
         let ran = Place::new().run(&["completions", shell]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("flatten") && ran.out.contains("heartbeat"), "{shell}");
+    }
+}
+
+#[test]
+fn text_answers_have_a_json_form_too() {
+    let place = Place::new();
+    for (args, schema, part) in [
+        (&["--json", "--version"][..], "holdfast.version.v1", "engine "),
+        (&["--help", "--json"], "holdfast.help.v1", "Usage: engine"),
+        (&["--json", "stop", "--help"], "holdfast.help.v1", "--flatten"),
+        (&["--json", "completions", "bash"], "holdfast.completions.v1", "flatten"),
+    ] {
+        let ran = place.run(args);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}: {ran:?}");
+        assert_eq!(ran.json()["schema"], schema, "{args:?}");
+        assert!(ran.json()["text"].as_str().unwrap().contains(part), "{args:?}");
     }
 }
 

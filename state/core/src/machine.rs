@@ -360,7 +360,10 @@ impl Machine {
     }
 
     fn kill(&mut self, cause: KillCause, kind: JobKind, reason: Option<String>, wall_ms: u64, out: &mut Vec<Action>) {
-        let since_wall_ms = self.durable.kill.as_ref().map_or(wall_ms, |old| old.since_wall_ms);
+        let old = self.durable.kill.as_ref();
+        let since_wall_ms = old.map_or(wall_ms, |old| old.since_wall_ms);
+        // A second kill without words does not wipe out why the first was ordered.
+        let reason = reason.or_else(|| old.and_then(|old| old.reason.clone()));
         self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
         out.push(Action::Persist);
         let now = self.stepped.unwrap_or(Tick(0));

@@ -251,7 +251,8 @@ mod tests {
     fn a_hello_that_differs_in_anything_is_refused() {
         let stolen = roll().admit(&hello(), Some(PID + 1));
         assert!(stolen.is_err(), "the right token in another process");
-        let cases: [(&str, fn(&mut Hello)); 6] = [
+        type Spoil = fn(&mut Hello);
+        let cases: [(&str, Spoil); 6] = [
             ("token", |h| h.token = Token::new([2; 32])),
             ("role", |h| h.role = Role::Engine),
             ("generation", |h| h.generation = Generation(1)),

@@ -123,8 +123,7 @@
       fill("why", [doc.mode_reasons.join(", ")]);
     }
     // Words between backquotes are commands.
-    const step = doc.next_step === "nothing" ? "" : doc.next_step || "";
-    fill("next", step.split("`").map((part, n) => n % 2 ? make("code", part) : part));
+    fill("next", (doc.next_step || "").split("`").map((part, n) => n % 2 ? make("code", part) : part));
     say("profile", doc.profile);
     say("uptime", span(doc.uptime_s));
     drawExposure(doc.exposure);
@@ -232,8 +231,8 @@
     fill("cycles", data.cycles.slice(-ROWS_MAX).reverse().map((c) => {
       const [verb, what, why] = actionWords(c.action || {});
       const row = make("tr");
-      row.append(make("td", clockOf(c.t)), make("td", `${verb} ${what}`.trim()), make("td", grouped(c.close), "num"),
-        make("td", `${c.signal_bps} bp`, "num"), make("td", c.detail.startsWith(why) ? c.detail : `${why}; ${c.detail}`));
+      row.append(make("td", clockOf(c.t)), make("td", `${verb} ${what}`.trim()), make("td", grouped(c.close), "num hint"),
+        make("td", `${c.signal_bps} bp`, "num hint"), make("td", c.detail.startsWith(why) ? c.detail : `${why}; ${c.detail}`));
       return row;
     }));
     fill("fills", data.fills.slice(-ROWS_MAX).reverse().map((f) => {
@@ -286,6 +285,13 @@
     }
   }
 
+  // A flat line stays in the middle of a narrow band: an axis from zero would hide the first real move, then jump.
+  function band(u, min, max) {
+    if (min === null || max === null) return [0, 1];
+    const room = Math.max((max - min) * .08, Math.abs(max) * .0005, 1e-9);
+    return [min - room, max + room];
+  }
+
   function chart(name, points, stroke, extra) {
     const box = el(`${name}-chart`);
     const usable = shown && points.length >= 2 && typeof uPlot === "function";
@@ -305,6 +311,7 @@
         width: box.clientWidth, height: box.clientHeight,
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
+        scales: { y: { range: band } },
         series: [{}, { stroke: css(stroke), width: 1.5, points: { show: false }, spanGaps: false }],
         axes: [
           { ...axis, values: "{HH}:{mm}:{ss}", space: 90, size: 32 },

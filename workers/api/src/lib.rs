@@ -74,8 +74,6 @@ async fn attend(
     observed: &mut mpsc::Receiver<feeds::Observed>,
     mut serving: tokio::task::JoinHandle<()>,
 ) -> Exit {
-    let mut pulse = tokio::time::interval(Duration::from_secs(1));
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ctx.progress();
         tokio::select! {
@@ -106,7 +104,8 @@ async fn attend(
             }
             Some(seen) = observed.recv() => shared.take_observed(seen),
             ended = &mut serving => return Exit::Failed(format!("the http server ended: {ended:?}")),
-            _ = pulse.tick() => {}
+            // Begun anew each time: whatever woke us showed that we live.
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     }
 }

@@ -57,6 +57,17 @@ pub struct Desk {
     pub slippage_bps: u32,
 }
 
+/// Boot-clock instants of one opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The errand began.
+    pub begun: Tick,
+    /// The intent was on the disk.
+    pub on_disk: Tick,
+    /// The venue's answer was read.
+    pub answered: Tick,
+}
+
 /// What became of an opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
@@ -68,6 +79,8 @@ pub enum Opened {
         moved: Szi,
         /// The venue recovered another signer: wrong key or network.
         misconfigured: bool,
+        /// Where the time went.
+        pace: Pace,
     },
     /// It never left.
     Rejected(RejectReason, String),
@@ -121,8 +134,9 @@ impl Desk {
 
     /// Opens. The gate has passed it; here it meets the permit, the journal and the venue, in this order.
     pub async fn open(&self, intent: &OpenIntent) -> Opened {
+        let begun = clock::now();
         let reject = |reason, why: String| Opened::Rejected(reason, why);
-        let (Some(opener), Some(clock)) = (self.opener.as_ref(), self.venue_clock.get()) else {
+        let (Some(opener), Some(venue_clock)) = (self.opener.as_ref(), self.venue_clock.get()) else {
             return reject(RejectReason::OpenPermissionLatched, "the venue's clock is not known".to_owned());
         };
         let Some(asset) = self.asset.borrow().clone() else {
@@ -138,19 +152,21 @@ impl Desk {
             Ok(permit) => permit,
             Err(missing) => return reject(RejectReason::PermitMissingOrExpired, missing.to_string()),
         };
-        let entry = Entry::Intent(self.intent(intent, clock.venue_ms(permit.deadline())));
+        let entry = Entry::Intent(self.intent(intent, venue_clock.venue_ms(permit.deadline())));
         let writing = match self.scribe.begin(entry) {
             Ok(writing) => writing,
             Err(error) => return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string()),
         };
-        let unwritten = RefCell::new(None);
+        let (unwritten, on_disk) = (RefCell::new(None), std::cell::Cell::new(begun));
         let written = async {
             let error = writing.written().await.err();
             let durable = error.is_none();
             *unwritten.borrow_mut() = error;
+            on_disk.set(clock::now());
             durable
         };
-        let result = opener.open_after(permit, order, &clock, written).await;
+        let result = opener.open_after(permit, order, &venue_clock, written).await;
+        let pace = Pace { begun, on_disk: on_disk.get(), answered: clock::now() };
         let (recorded, executed) = record(&result.outcome);
         // If this cannot be written the intent stays unsettled, and opening stays blocked.
         let entry = Entry::Outcome { cloid: intent.key().cloid.clone(), outcome: recorded.clone() };
@@ -171,7 +187,7 @@ impl Desk {
                 _,
             ) => {
                 let misconfigured = result.outcome.refusal() == Some(RefusalClass::Misconfigured);
-                Opened::Sent { recorded, moved: executed.signed(intent.is_buy()), misconfigured }
+                Opened::Sent { recorded, moved: executed.signed(intent.is_buy()), misconfigured, pace }
             }
         }
     }

@@ -85,11 +85,10 @@ pub async fn run(mut ctx: Ctx) -> Exit {
     shell.guard_error = guard_error;
     scribe.note(Entry::Started { epoch: ctx.boot.epoch, generation: ctx.boot.generation });
     let mut feed = feed::follow(&ctx.boot, ctx.home.sensor_sock());
-    let mut turn = tokio::time::interval(TURN);
-    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let born = clock::now();
     let (mut heard, mut ready) = (false, false);
     let mut drain_until = None;
+    shell.dispatch(born);
     loop {
         tokio::select! {
             order = ctx.order() => match order {
@@ -105,7 +104,8 @@ pub async fn run(mut ctx: Ctx) -> Exit {
                 shell.on_feed(message);
             }
             Some(done) = results.recv() => shell.on_done(done, clock::now()),
-            _ = turn.tick() => {}
+            // Begun anew each time: whatever woke us did the turn's work.
+            () = tokio::time::sleep(TURN) => {}
         }
         let now = clock::now();
         if drain_until.is_some_and(|until| !shell.busy() || now >= until) {

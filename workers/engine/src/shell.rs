@@ -25,16 +25,25 @@ use tokio::sync::mpsc;
 const RECONCILE_RETRY: Span = Span::from_ms(500);
 /// How often the journal's health is reported without a change.
 const HEALTH_EVERY: Span = Span::from_ms(1000);
-/// How often the venue's clock is asked for.
-const CLOCK_EVERY: Span = Span::from_ms(12_000);
+/// How often the venue's clock is asked for and the order path's connection is used, which the client would else close.
+const CLOCK_EVERY: Span = Span::from_ms(10_000);
 /// How often the request quota is asked for.
 const QUOTA_EVERY: Span = Span::from_ms(60_000);
 /// A skew that moved this far since the venue's clock was asked for makes the mapping worthless, in milliseconds.
 const SKEW_JUMP_MS: u64 = 500;
 
+/// When the price a decision rests on came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// At the sensor's socket.
+    received: Tick,
+    /// Here.
+    heard: Tick,
+}
+
 /// Something to do that takes time.
 enum Errand {
-    Open(Box<OpenIntent>, Draft),
+    Open(Box<OpenIntent>, Draft, Seen),
     Close(Closing, Option<(Px, Px)>),
     Reconcile(Option<u64>),
     Settle,
@@ -45,7 +54,7 @@ enum Errand {
 
 /// What came of it.
 pub(crate) enum Done {
-    Opened(Box<OpenIntent>, Draft, Opened),
+    Opened(Box<OpenIntent>, Draft, Seen, Opened),
     Closed(Closing, Closed),
     Reconciled(Option<u64>, Compared),
     Settled(usize, Vec<String>),
@@ -63,7 +72,8 @@ pub(crate) struct Shell {
     pub(crate) done: mpsc::Sender<Done>,
     busy: bool,
     draining: bool,
-    opening: Option<(Box<OpenIntent>, Draft)>,
+    /// What was decided on, and when the price it rests on came in.
+    opening: Option<(Box<OpenIntent>, Draft, Seen)>,
     /// A comparison is owed; with a number when the supervisor asked for it.
     owed: Option<Option<u64>>,
     retry_at: Tick,
@@ -74,6 +84,8 @@ pub(crate) struct Shell {
     skew_ms: Option<i64>,
     health: Option<JournalHealth>,
     health_at: Tick,
+    /// How often the journal had been opened again when its gaps were last dealt with.
+    reopened: u64,
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
@@ -106,6 +118,7 @@ impl Shell {
             skew_ms: None,
             health: None,
             health_at: Tick(0),
+            reopened: 0,
             said: None,
             guard_error: None,
             limit_told: false,
@@ -160,11 +173,13 @@ impl Shell {
             self.desk.venue_clock.set(None);
             self.clock_at = Tick(0);
         }
+        self.mind_the_gap();
         let desk = Rc::clone(&self.desk);
+        let seen = Seen { received: view.received, heard: clock::now() };
         let wish = {
             let memory = desk.scribe.memory();
             let around = Surroundings {
-                now: clock::now(),
+                now: seen.heard,
                 permit: desk.permit_live(),
                 journal_healthy: desk.scribe.healthy(),
                 memory: &memory,
@@ -173,10 +188,22 @@ impl Shell {
             self.mind.on_market(view, &around)
         };
         match wish {
-            Some(Wish::Open(intent, draft)) => self.opening = Some((intent, draft)),
+            Some(Wish::Open(intent, draft)) => self.opening = Some((intent, draft, seen)),
             Some(Wish::Tell(draft, None)) => self.tell(draft, CycleAction::Hold {}),
             Some(Wish::Tell(draft, Some(reason))) => self.tell(draft, CycleAction::Rejected { reason }),
             None => {}
+        }
+    }
+
+    /// A journal that was closed for a while lacks what happened meanwhile: books are compared before anything is opened.
+    fn mind_the_gap(&mut self) {
+        let reopened = self.desk.scribe.reopened();
+        if reopened != self.reopened {
+            self.reopened = reopened;
+            self.mind.void_reconciled();
+            if self.owed.is_none() {
+                self.owed = Some(None);
+            }
         }
     }
 
@@ -219,6 +246,7 @@ impl Shell {
 
     /// Reports what is due. Called at every turn of the loop.
     pub(crate) fn report(&mut self, now: Tick) {
+        self.mind_the_gap();
         let health = self.desk.scribe.health();
         let changed = self.health.is_none_or(|old| old.healthy != health.healthy || old.unsettled != health.unsettled);
         if (changed || now.since(self.health_at) >= HEALTH_EVERY) && self.link.report(FromWorker::Journal(health)) {
@@ -267,9 +295,9 @@ impl Shell {
             self.mind.book.on_sending();
             return Some(Errand::Close(closing, touch(self.mind.market(), now)));
         }
-        if let Some((intent, draft)) = self.opening.take() {
+        if let Some((intent, draft, seen)) = self.opening.take() {
             self.mind.book.on_sending();
-            return Some(Errand::Open(intent, draft));
+            return Some(Errand::Open(intent, draft, seen));
         }
         if now >= self.guard_retry_at
             && self.mind.guard_unstored()
@@ -303,7 +331,7 @@ impl Shell {
     pub(crate) fn on_done(&mut self, done: Done, now: Tick) {
         self.busy = false;
         match done {
-            Done::Opened(intent, draft, opened) => self.on_opened(&intent, draft, opened, now),
+            Done::Opened(intent, draft, seen, opened) => self.on_opened(&intent, draft, seen, opened, now),
             Done::Closed(closing, closed) => self.on_closed(closing, closed, now),
             Done::Reconciled(asked, compared) => self.on_compared(asked, compared, now),
             Done::Settled(settled, left) => {
@@ -326,9 +354,9 @@ impl Shell {
         }
     }
 
-    fn on_opened(&mut self, intent: &OpenIntent, mut draft: Draft, opened: Opened, now: Tick) {
+    fn on_opened(&mut self, intent: &OpenIntent, mut draft: Draft, seen: Seen, opened: Opened, now: Tick) {
         match opened {
-            Opened::Sent { recorded, moved, misconfigured } => {
+            Opened::Sent { recorded, moved, misconfigured, pace } => {
                 if misconfigured {
                     self.halted = Some(words(&recorded));
                     self.limit_told = false;
@@ -339,7 +367,16 @@ impl Shell {
                     self.retry_at = now;
                 }
                 draft.detail = format!("{}; {}", draft.detail, words(&recorded));
-                tracing::info!(cloid = intent.key().cloid, outcome = words(&recorded), "opening sent");
+                tracing::info!(
+                    cloid = intent.key().cloid,
+                    outcome = words(&recorded),
+                    received_boot_ns = seen.received.0,
+                    heard_boot_ns = seen.heard.0,
+                    begun_boot_ns = pace.begun.0,
+                    on_disk_boot_ns = pace.on_disk.0,
+                    answered_boot_ns = pace.answered.0,
+                    "opening sent"
+                );
                 let (is_buy, size, px) = (intent.is_buy(), intent.size(), intent.px());
                 self.tell(draft, CycleAction::Open { is_buy, size, px });
             }
@@ -445,9 +482,9 @@ impl Shell {
 
 async fn perform(desk: &Desk, errand: Errand) -> Done {
     match errand {
-        Errand::Open(intent, draft) => {
+        Errand::Open(intent, draft, seen) => {
             let opened = desk.open(&intent).await;
-            Done::Opened(intent, draft, opened)
+            Done::Opened(intent, draft, seen, opened)
         }
         Errand::Close(closing, touch) => {
             let closed = desk.close(closing.attempt, touch).await;
@@ -471,9 +508,11 @@ async fn perform(desk: &Desk, errand: Errand) -> Done {
             if let Err(error) = desk.sample_clock().await {
                 tracing::debug!(%error, "the venue's clock");
             }
-            if let Some(opener) = &desk.opener {
-                // Only speed hangs on it: an order that finds no connection makes one.
-                let _ = opener.warm().await;
+            // The next order must not wait for a handshake; what fails here shows when there is an order.
+            if let Some(opener) = &desk.opener
+                && !opener.warm().await
+            {
+                tracing::debug!("the order path's connection could not be kept open");
             }
             let left = if quota { desk.reduce.venue().rate_limit().await.ok().map(|q| q.left()) } else { None };
             Done::Kept(left)

@@ -9,7 +9,19 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
+
+/// A beat goes out with each beat of the supervisor: one waking of two processes instead of two. An idle tree is asleep
+/// most of the time, and wakings are what it costs. Two beats are this far apart, whatever the supervisor does.
+const APART: Duration = Duration::from_nanos(TICK.0 / 2);
+/// After a beat that went out so, the supervisor's next one is waited for this much longer than a tick.
+const SLACK: Duration = Duration::from_nanos(TICK.0 * 2 / 5);
+
+const _: () = assert!(
+    2 * (TICK.0 + TICK.0 * 2 / 5) < holdfast_core::limits::BEAT_LATE.0,
+    "one lost beat does not restrict, even when ours wait for the supervisor's"
+);
 
 /// How a worker's link speaks to it.
 #[derive(Debug)]
@@ -62,8 +74,9 @@ impl Ctx {
         let (out, out_rx) = mpsc::channel(PEER_QUEUE_MAX);
         let link = Link { out, progress: Rc::new(Cell::new(0)) };
         let survives = outlives_supervisor(boot.role);
-        tokio::task::spawn_local(read(conn.reader, order_tx, survives));
-        tokio::task::spawn_local(write(conn.writer, out_rx, link.progress.clone()));
+        let pulse = Rc::new(Notify::new());
+        tokio::task::spawn_local(read(conn.reader, order_tx, survives, pulse.clone()));
+        tokio::task::spawn_local(write(conn.writer, out_rx, link.progress.clone(), pulse));
         let home = Home::new(boot.home.clone());
         Self { boot, home, orders, link }
     }
@@ -91,12 +104,13 @@ impl Ctx {
     }
 }
 
-async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survives: bool) {
+async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survives: bool, pulse: Rc<Notify>) {
     loop {
         let order = match reader.recv().await {
             Ok(beat @ ToWorker::Beat { .. }) => {
                 // A worker too busy to look at beats loses beats, not orders.
                 let _ = orders.try_send(Order::Beat(beat));
+                pulse.notify_one();
                 continue;
             }
             Ok(message) => Order::Message(message),
@@ -115,25 +129,51 @@ async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survive
     }
 }
 
-async fn write(mut writer: Writer<FromWorker>, mut out: mpsc::Receiver<FromWorker>, progress: Rc<Cell<u64>>) {
+/// Beats every tick, whether the supervisor speaks or not, and with its beats when it does.
+async fn write(
+    mut writer: Writer<FromWorker>,
+    mut out: mpsc::Receiver<FromWorker>,
+    progress: Rc<Cell<u64>>,
+    pulse: Rc<Notify>,
+) {
+    let tick = Duration::from_nanos(TICK.0);
     let mut seq = 0_u64;
-    let mut beat = tokio::time::interval(Duration::from_nanos(TICK.0));
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last: Option<Instant> = None;
+    let timer = sleep_until(Instant::now());
+    let mut timer = std::pin::pin!(timer);
     loop {
-        let message = tokio::select! {
+        let next = tokio::select! {
             biased;
-            _ = beat.tick() => {
-                seq = seq.wrapping_add(1);
-                FromWorker::Beat { seq, progress: progress.get(), sent: clock::now() }
+            () = timer.as_mut() => Some(tick),
+            () = pulse.notified() => {
+                if last.is_some_and(|last| last.elapsed() < APART) {
+                    continue;
+                }
+                Some(tick + SLACK)
             }
             message = out.recv() => match message {
-                Some(message) => message,
+                Some(message) => {
+                    if !said(&mut writer, &message).await {
+                        return;
+                    }
+                    None
+                }
                 None => return,
             },
         };
-        // A supervisor that does not read for a second is gone or stopped; its death shows on the reading side.
-        if writer.send_within(&message, Duration::from_secs(1)).await.is_err() {
+        let Some(next) = next else { continue };
+        let now = Instant::now();
+        last = Some(now);
+        // A new timer, not the old one moved: moving a timer later still wakes at its old time.
+        timer.set(sleep_until(now + next));
+        seq = seq.wrapping_add(1);
+        if !said(&mut writer, &FromWorker::Beat { seq, progress: progress.get(), sent: clock::now() }).await {
             return;
         }
     }
+}
+
+/// A supervisor that does not read for a second is gone or stopped; its death shows on the reading side.
+async fn said(writer: &mut Writer<FromWorker>, message: &FromWorker) -> bool {
+    writer.send_within(message, Duration::from_secs(1)).await.is_ok()
 }

@@ -12,6 +12,7 @@ use holdfast_venue_reduce::wire::{Address, Dex};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 /// Pause between readings while something is open, when weights allow.
 const EVERY: Span = Span::from_ms(1000);
@@ -73,12 +74,13 @@ pub(crate) async fn follow(venue: Venue, paper: bool, poke: Rc<Notify>, out: mps
         if out.send(reading).await.is_err() {
             return;
         }
-        tokio::time::sleep(DEBOUNCE).await;
+        let done = Instant::now();
         tokio::select! {
-            () = tokio::time::sleep(pause.saturating_sub(DEBOUNCE)) => {}
+            () = tokio::time::sleep(pause) => continue,
             () = poke.notified() => {}
             () = out.closed() => return,
         }
+        tokio::time::sleep_until(done + DEBOUNCE).await;
     }
 }
 

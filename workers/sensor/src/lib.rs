@@ -37,8 +37,8 @@ use tokio::sync::{Notify, mpsc};
 
 /// Who may follow the observations.
 const FOLLOWERS: &[Role] = &[Role::Engine, Role::Api];
-/// How often state is judged when nothing arrives.
-const PULSE: Duration = Duration::from_millis(250);
+/// How often state is judged when nothing arrives; the supervisor's beats come more often than this.
+const PULSE: Duration = Duration::from_millis(350);
 /// Said ready after this even without a first reading; what is missing is then reported as missing.
 const READY_AFTER: Span = Span::from_ms(5000);
 /// Readings waiting to be looked at.
@@ -144,8 +144,6 @@ impl Sensor {
         mut accounts: mpsc::Receiver<AccountReading>,
         mut markets: mpsc::Receiver<MarketReading>,
     ) -> Exit {
-        let mut pulse = tokio::time::interval(PULSE);
-        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ctx.progress();
             tokio::select! {
@@ -172,7 +170,8 @@ impl Sensor {
                     }
                 }
                 Some(reading) = markets.recv() => self.market(reading),
-                _ = pulse.tick() => {}
+                // Begun anew each time: whatever woke us did the pulse's work.
+                () = tokio::time::sleep(PULSE) => {}
             }
             self.speak(ctx);
         }

@@ -7,7 +7,7 @@ use super::error::{Fault, Place};
 use super::number::{Fs, Fx};
 
 /// Most coins one file may hold.
-pub(super) const COINS_MAX: usize = 32;
+pub(super) const COINS_MAX: usize = 64;
 /// Longest silence that is replayed, in milliseconds of scenario time: 30 minutes between candles.
 pub(super) const BAR_GAP_MAX_MS: u64 = 30 * 60_000;
 /// Longest silence between prints or recorded messages.
@@ -63,7 +63,7 @@ impl Names {
             return Ok(found);
         }
         if self.0.len() == COINS_MAX {
-            return Err(Fault::bad(at, "at most 32 coins in one file", name));
+            return Err(Fault::bad(at, "at most 64 coins in one file", name));
         }
         self.0.push(name.to_string());
         Ok(self.0.len() - 1)

@@ -1,0 +1,117 @@
+//! `engine kill` with positions open, from the command's first moment to its proof, beside the bare HTTP exchanges that a
+//! proven flat needs on the same venue: read, close, read, read.
+
+use crate::figure::{Row, Samples};
+use crate::wire::{Line, Trader, together};
+use crate::{Effort, logs};
+use holdfast_ipc::clock;
+use holdfast_tests::wait::s;
+use holdfast_tests::{Home, Tree};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Coins beside the one the engine trades.
+const COINS: usize = 50;
+/// Dexes of the paper venue: the first, and the one that other people deploy on.
+const DEXES: [&str; 2] = ["", "alt"];
+
+pub(crate) fn measure(effort: Effort) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for positions in [1, 10, COINS] {
+        let (mut whole, mut fenced, mut limit) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..effort.rounds.div_ceil(2).max(3) {
+            let tree = many_coins();
+            limit.extend(bare(&tree, positions));
+            for at in 0..positions {
+                tree.fault(&json!({"kind": "foreign_position", "coin": coin(at), "value": "0.2"}).to_string());
+            }
+            tree.until("every position seen", s(10), |doc| doc.exposure.positions.len() == positions);
+            let began = clock::now().0;
+            let ran = tree.home.command(&["--json", "kill"]).output().expect("engine runs");
+            whole.push(clock::now().0 - began);
+            let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+            assert!(ran.status.success() && said.contains("\"flat\":true"), "{said}");
+            let gone = logs::instant(&tree, "a death was dealt with", Some("engine"), "dealt_with_boot_ns", began);
+            fenced.push(gone - began);
+            assert!(tree.witness().positions().is_empty(), "flat by the venue's own books");
+        }
+        let name = format!("engine kill → proven flat, {positions} positions");
+        rows.push(Row::shown(name, "ms", Samples::of_ns(whole)).within(Samples::of_ns(limit), 1.5));
+        rows.push(Row::shown("  of which: command → engine process gone", "ms", Samples::of_ns(fenced)));
+    }
+    if let Some(row) = rows.pop() {
+        rows.push(
+            row.note(
+                "limit: read every dex, one batch of closes, two reads; bare sockets, prepared bodies, same venue",
+            ),
+        );
+    }
+    rows
+}
+
+fn coin(at: usize) -> String {
+    format!("P{at:02}")
+}
+
+/// A paused tree whose venue lists many coins.
+fn many_coins() -> Tree {
+    let home = Home::new();
+    let market = home.outside().join("market.csv");
+    write_market(&market);
+    let path = market.display().to_string();
+    let tree = Tree { home };
+    let _ = tree.run(&["start", "--wait", "30", "--market", &path, "--speed", "1"]).expect_code(0);
+    let _ = tree.run(&["pause"]).expect_code(0);
+    tree.until("an account that is known", s(20), |doc| doc.exposure.known);
+    tree
+}
+
+fn write_market(path: &Path) {
+    let mut text = String::from("timestamp,symbol,open,high,low,close,volume\n");
+    for minute in 0..30 {
+        for coin in std::iter::once("BTC".to_owned()).chain((0..COINS).map(coin)) {
+            let base = if coin == "BTC" { 60_000 } else { 100 };
+            let _ = writeln!(text, "2026-01-01T00:{minute:02}:00Z,{coin},{base},{base},{base},{base},5000");
+        }
+    }
+    std::fs::write(path, text).expect("a market");
+}
+
+/// The same work by an account of the harness: opens the positions, then times only what a proven flat takes.
+fn bare(tree: &Tree, positions: usize) -> Vec<u64> {
+    let mut line = Line::to(tree.venue());
+    let mut trader = Trader::open(&mut line);
+    let meta: Value = serde_json::from_str(&line.ask("/info", br#"{"type":"meta"}"#)).expect("the list of markets");
+    let universe = meta["universe"].as_array().expect("markets");
+    let index = |name: &str| {
+        let at = universe.iter().position(|market| market["name"] == name).expect("a listed coin");
+        u32::try_from(at).expect("a small number")
+    };
+    let assets: Vec<u32> = (0..positions).map(|at| index(&coin(at))).collect();
+    let user = trader.account();
+    let mut questions = vec![br#"{"type":"perpDexs"}"#.to_vec()];
+    for dex in DEXES {
+        for kind in ["frontendOpenOrders", "clearinghouseState"] {
+            questions.push(json!({"type": kind, "user": user, "dex": dex}).to_string().into_bytes());
+        }
+    }
+    let mut lines: Vec<Line> = questions.iter().map(|_| Line::to(tree.venue())).collect();
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        let opening = assets.iter().map(|asset| trader.entry(*asset, true, "101", "0.2", false)).collect();
+        let body = trader.sign(opening);
+        let opened = line.ask("/exchange", &body);
+        assert_eq!(opened.matches("filled").count(), positions, "{opened}");
+        let closing = assets.iter().map(|asset| trader.entry(*asset, false, "99", "0.2", true)).collect();
+        let body = trader.sign(closing);
+        let began = clock::now().0;
+        together(&mut lines, &questions);
+        let closed = line.ask("/exchange", &body);
+        together(&mut lines, &questions);
+        together(&mut lines, &questions);
+        taken.push(clock::now().0 - began);
+        assert_eq!(closed.matches("filled").count(), positions, "{closed}");
+    }
+    taken
+}
