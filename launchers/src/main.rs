@@ -117,10 +117,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let first = text.lines().next().unwrap_or_default();
-    let trouble = Trouble::Usage(match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is needed".to_owned(),
-        _ => first.trim_start_matches("error: ").to_owned(),
-    });
+    let bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let said = if bare { "a command is needed" } else { first.trim_start_matches("error: ") };
+    let trouble = Trouble::Usage(said.to_owned());
     if !json {
         // What clap found comes first, with its tips; then the sentences of every error.
         let _ = error.print();

@@ -76,14 +76,9 @@ pub(crate) fn supervise(home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> 
 
 /// The whole life of a supervisor in this process; gives its exit code.
 pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground: bool) -> u8 {
-<<<<<<< HEAD
     // Kept to the end: dropping it writes the last lines. A log that cannot be opened stops nothing: what is unlogged
     // is still supervised.
     let _log = holdfast_kit::logs::start(&home.logs(), "supervisor").map_err(|error| unlogged(&error));
-=======
-    // A judge without a diary is still a judge: a full disk must not keep it from running. Dropping the guard flushes.
-    let _log = holdfast_kit::logs::start(&home.logs(), "supervisor");
->>>>>>> main
     let code = holdfast_supervisor::run(Launch {
         home: home.clone(),
         settings,
