@@ -429,7 +429,11 @@ impl Machine {
                 return;
             }
             let settling = matches!(slot.state, worker::State::Starting { .. } | worker::State::Greeted { .. });
-            if settling && self.phase == Phase::Starting {
+            // Nobody can be told where a venue listens that is not up: whoever is started without it only dies and
+            // spends its restart budget. The others may fail and be tried again while later ones come up.
+            let trying_again = slot.role == Role::Venue
+                && matches!(slot.state, worker::State::Ending { .. } | worker::State::Backoff { .. });
+            if (settling || trying_again) && self.phase == Phase::Starting {
                 return;
             }
         }

@@ -114,7 +114,12 @@ pub async fn serve(
     let dir = config.home.join("venue");
     std::fs::create_dir_all(&dir)
         .map_err(|source| PaperError::Os { what: format!("cannot create {}", dir.display()), source })?;
-    let market = Market::open(&config.market)?;
+    // A long recording takes seconds to read; on this thread that would look like a worker that hangs.
+    let source = config.market.clone();
+    let market = tokio::task::spawn_blocking(move || Market::open(&source)).await.map_err(|e| PaperError::Os {
+        what: "the reading of the market broke off".to_owned(),
+        source: io::Error::other(e),
+    })??;
     let mut ex = Exchange::new(market.coins());
     let store = Store::open(&dir, &mut ex)?;
     register_main(&mut ex, &dir)?;

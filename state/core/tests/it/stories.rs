@@ -2,9 +2,9 @@
 
 use crate::world::World;
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::event::Action;
+use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::Role;
-use holdfast_core::limits::{PROBATION, RESTARTS_MAX, WORKER_HUNG};
+use holdfast_core::limits::{PROBATION, RESTARTS_MAX, TICK, WORKER_HUNG};
 use holdfast_core::registry::{LatchReason, TradingMode};
 use holdfast_core::time::Span;
 
@@ -32,6 +32,21 @@ fn workers_start_in_order_and_the_tree_becomes_active() {
         .collect();
     assert_eq!(spawned, Role::ALL);
     assert!(world.permit_until.is_some());
+}
+
+#[test]
+fn nobody_is_started_before_a_venue_that_is_tried_again() {
+    let mut world = World::new();
+    // Dies at every attempt: at once, then after a backoff.
+    for _ in 0..8 {
+        world.die(Role::Venue, "exit code 1");
+        world.now = world.now.after(TICK);
+        world.event(Event::Wake);
+        assert!(world.alive.keys().all(|role| *role == Role::Venue), "{:?}", world.alive);
+    }
+    world.run(Span::from_ms(60_000));
+    assert_eq!(world.alive.len(), Role::ALL.len(), "{:?}", world.alive);
+    assert_eq!(world.mode(), TradingMode::Active, "{:?}", world.reasons());
 }
 
 #[test]
