@@ -3,7 +3,7 @@
 use crate::bootstrap::Token;
 use crate::conn::{Conn, Writer};
 use crate::error::IpcError;
-use crate::listen::Door;
+use crate::listen::{Door, Lobby};
 use bytes::Bytes;
 use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::limits::PEER_QUEUE_MAX;
@@ -172,6 +172,7 @@ impl<T: Serialize + 'static> Publisher<T> {
     }
 
     async fn serve(self, door: Door, epoch: Epoch, token: Token, may: &'static [Role]) {
+        let lobby = Lobby::new(PEER_QUEUE_MAX);
         loop {
             let Ok(stream) = door.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -179,13 +180,15 @@ impl<T: Serialize + 'static> Publisher<T> {
             };
             let Ok(mut conn) = Conn::<Subscribe, ()>::over(stream) else { continue };
             let (this, token) = (self.clone(), token.clone());
-            tokio::task::spawn_local(async move {
+            let client = move |guest| async move {
                 let Ok(ask) = conn.reader.recv_within(Duration::from_millis(500)).await else { return };
                 if ask.epoch != epoch || !ask.token.matches(&token) || !may.contains(&ask.role) {
                     return;
                 }
+                drop(guest);
                 this.attend(conn.writer).await;
-            });
+            };
+            lobby.serve(client).await;
         }
     }
 

@@ -124,12 +124,12 @@ impl Default for StrategySettings {
         Self {
             coin: "BTC".to_owned(),
             bar_ms: 1000,
-            fast_bars: 5,
-            slow_bars: 20,
-            enter_bps: 6,
+            fast_bars: 2,
+            slow_bars: 6,
+            enter_bps: 10,
             stop_bps: 150,
             take_bps: 200,
-            hold_bars: 20,
+            hold_bars: 6,
             order_usd: whole_usd(200),
             slippage_bps: 20,
         }

@@ -124,6 +124,9 @@ pub(crate) struct MarketArgs {
     /// Seed of the generated market
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// The coin to trade instead of the configured one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) coin: Option<String>,
 }
 
 /// Flags of `stop`.

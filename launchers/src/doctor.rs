@@ -8,12 +8,14 @@ use crate::out::{Out, Tone, plain};
 use crate::{config, home};
 use holdfast_core::limits::HOME_PATH_BYTES_MAX;
 use holdfast_ipc::bootstrap::Home;
-use holdfast_ipc::clock;
 use holdfast_supervisor::instance::{self, Instance};
 use serde::Serialize;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+mod host;
+mod tree;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -59,13 +61,18 @@ fn fail(check: &'static str, detail: impl Into<String>, next: impl Into<String>)
 
 /// Runs the command; exit code 1 when something must be mended.
 pub(crate) fn doctor(out: Out, home: &Home) -> Result<u8, Trouble> {
-    let seen = link::block(link::look(home))?;
-    let mut checks = vec![clock_check(), sleep_check(), user(), memfd(), pidfd(), sandbox(), paths(home)];
-    checks.extend([disk(home), room(home), configuration(home)]);
+    let (seen, venue) = link::block(async {
+        let seen = link::look(home).await;
+        let venue = tree::venue(&seen).await;
+        (seen, venue)
+    })?;
+    let mut checks = host::checks();
+    checks.extend([paths(home), sockets(home, &seen), disk(home), room(home), configuration(home)]);
     checks.extend(keys(home));
     checks.push(lock(home));
     checks.push(latched(home));
-    checks.extend(tree(&seen));
+    checks.extend(tree::tree(&seen));
+    checks.push(venue);
     for check in &mut checks {
         check.detail = redact(&check.detail);
         check.next = check.next.as_deref().map(redact);
@@ -79,8 +86,8 @@ pub(crate) fn doctor(out: Out, home: &Home) -> Result<u8, Trouble> {
             Grade::Warn => (Tone::Careful, "warn"),
             Grade::Fail => (Tone::Bad, "FAIL"),
         };
-        let next = check.next.as_ref().map_or_else(String::new, |next| format!("\n                next: {next}"));
-        out.line(&format!("{} {:<10} {}{next}", out.paint(tone, word), check.check, check.detail));
+        let next = check.next.as_ref().map_or_else(String::new, |next| format!("\n                 next: {next}"));
+        out.line(&format!("{} {:<11} {}{next}", out.paint(tone, word), check.check, check.detail));
     }
     // The document has said it all; a second one would not be one document.
     if failed > 0 && !out.json {
@@ -95,96 +102,32 @@ fn redact(text: &str) -> String {
     if user.len() > 1 { text.replace(&user, "~") } else { text }
 }
 
-fn clock_check() -> Check {
-    // 2025-01-01: older than any build of this program.
-    const OLDEST_MS: u64 = 1_735_689_600_000;
-    if clock::now().0 == 0 {
-        return fail("clock", "the boot clock cannot be read", "run on a kernel with CLOCK_BOOTTIME");
-    }
-    let wall = clock::wall_ms();
-    if wall < OLDEST_MS {
-        let detail = format!("wall clock says {}", clock::rfc3339(wall));
-        return fail("clock", detail, "set the time; orders carry an expiry in venue time");
-    }
-    ok("clock", format!("wall clock says {}", clock::rfc3339(wall)))
-}
-
-/// The boot clock counts sleep, the monotonic one does not: their difference is the time asleep.
-#[cfg(target_os = "linux")]
-fn sleep_check() -> Check {
-    use nix::time::{ClockId, clock_gettime};
-    let awake = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| u64::try_from(t.tv_sec()).unwrap_or(0));
-    let asleep = (clock::now().0 / 1_000_000_000).saturating_sub(awake);
-    if asleep < 2 {
-        ok("suspend", "this host has not slept since boot")
-    } else {
-        warn(
-            "suspend",
-            format!("this host has slept {asleep} s since boot"),
-            "while it sleeps nothing is managed: the venue's dead-man switch must be ACTIVE, or use a host that stays awake",
-        )
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sleep_check() -> Check {
-    warn("suspend", "not examined on this system", "use a host that stays awake")
-}
-
-fn user() -> Check {
-    if nix::unistd::geteuid().is_root() {
-        warn(
-            "user",
-            "running as root: the read-only permit record and file modes do not bind root",
-            "run as a user of its own",
-        )
-    } else {
-        ok("user", "not root")
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn memfd() -> Check {
-    match nix::sys::memfd::memfd_create(c"holdfast-doctor", nix::sys::memfd::MFdFlags::MFD_CLOEXEC) {
-        Ok(_) => ok("memfd", "the permit record lives in sealed memory"),
-        Err(e) => warn("memfd", format!("not available: {e}"), "none: a 0400 file in run/ takes its place"),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn memfd() -> Check {
-    warn("memfd", "not on this system", "none: a 0400 file in run/ takes its place")
-}
-
-#[cfg(target_os = "linux")]
-fn pidfd() -> Check {
-    match rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()) {
-        Ok(_) => ok("pidfd", "processes are held by descriptor"),
-        Err(e) => fail(
-            "pidfd",
-            format!("not available: {e}"),
-            "use Linux 5.3 or later, and a container that allows pidfd_open",
-        ),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pidfd() -> Check {
-    warn("pidfd", "not on this system", "none: workers end at end of file on their link")
-}
-
-fn sandbox() -> Check {
-    match fs::read_to_string("/sys/kernel/security/lsm") {
-        Ok(list) if list.split(',').any(|name| name.trim() == "landlock") => {
-            ok("sandbox", "the kernel offers landlock; this version does not use it yet")
-        }
-        Ok(_) | Err(_) => warn("sandbox", "landlock is not offered here", "none needed in this version"),
-    }
-}
-
 fn paths(home: &Home) -> Check {
     let len = home.root().as_os_str().as_bytes().len();
-    ok("sockets", format!("home path {} is {len} bytes, {HOME_PATH_BYTES_MAX} fit", home.root().display()))
+    ok("paths", format!("home path {} is {len} bytes, {HOME_PATH_BYTES_MAX} fit", home.root().display()))
+}
+
+/// The doors of a running tree are there and for their owner alone.
+fn sockets(home: &Home, seen: &Seen) -> Check {
+    if !matches!(seen, Seen::Live(_)) {
+        return ok("sockets", "none needed: no engine answers");
+    }
+    let mut found = 0_u32;
+    let next = "engine restart makes them anew; then see who changes files in run/";
+    for path in [home.control_sock(), home.status_sock(), home.worker_sock(), home.deadman_sock(), home.sensor_sock()] {
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if !meta.file_type().is_socket() => {
+                return fail("sockets", format!("{} is not a socket", path.display()), next);
+            }
+            Ok(meta) if meta.mode() & 0o077 != 0 => {
+                let detail = format!("{} has mode {:04o}", path.display(), meta.mode() & 0o7777);
+                return fail("sockets", detail, format!("chmod 0600 {}", path.display()));
+            }
+            Ok(_) => found += 1,
+            Err(e) => return fail("sockets", format!("{}: {e}", path.display()), next),
+        }
+    }
+    ok("sockets", format!("{found} doors, for their owner alone"))
 }
 
 fn disk(home: &Home) -> Check {
@@ -247,12 +190,25 @@ fn keys(home: &Home) -> Vec<Check> {
         Ok(()) if path.exists() => ok(name, "there, 0600, its owner's alone"),
         Ok(()) => ok(name, "not there yet; a paper start makes it"),
     };
-    [("key engine", home.engine_key()), ("key deadman", home.deadman_key())].into_iter().map(one).collect()
+    let account = home.keys().join("account.key");
+    [("key engine", home.engine_key()), ("key deadman", home.deadman_key()), ("key account", account)]
+        .into_iter()
+        .map(one)
+        .collect()
 }
 
 fn lock(home: &Home) -> Check {
     match instance::probe(home) {
         Instance::Running { pid } => ok("instance", format!("supervisor runs, pid {pid}")),
+        Instance::NotRunning { .. } if !instance::survivors(home).is_empty() => {
+            let left: Vec<String> =
+                instance::survivors(home).iter().map(|(role, pid)| format!("{role} (pid {pid})")).collect();
+            warn(
+                "instance",
+                format!("no supervisor, but {} still there", left.join(", ")),
+                "wait ten seconds: deadman does its duty and ends; engine start ends what is left",
+            )
+        }
         Instance::NotRunning { stale_pidfile: false } => ok("instance", "no supervisor, no leftovers"),
         Instance::NotRunning { stale_pidfile: true } => {
             warn("instance", "a stale pidfile of a dead supervisor", "none: the next status or start clears it")
@@ -273,34 +229,4 @@ fn latched(home: &Home) -> Check {
     } else {
         ok("kill file", "none")
     }
-}
-
-/// What a running tree says of itself and of the venue.
-fn tree(seen: &Seen) -> Vec<Check> {
-    let doc = match seen {
-        Seen::Live(doc) => doc,
-        Seen::NotRunning { .. } => return vec![ok("venue", "not examined: no engine runs")],
-        Seen::Unknown { why, .. } => {
-            return vec![fail("tree", why.clone(), "engine kill works without the supervisor; engine logs supervisor")];
-        }
-    };
-    let mut checks: Vec<Check> = doc
-        .workers
-        .iter()
-        .filter(|w| w.state != "ready")
-        .map(|w| fail("worker", format!("{} is {}", w.role, w.state), format!("engine logs {}", w.role)))
-        .collect();
-    if checks.is_empty() {
-        checks.push(ok("tree", format!("{} workers ready, mode {}", doc.workers.len(), doc.trading_mode)));
-    }
-    let read = doc.exposure.as_of.as_deref().unwrap_or("never");
-    checks.push(if doc.exposure.known {
-        ok("venue", format!("answers; account last read {read}"))
-    } else {
-        fail("venue", format!("no fresh account reading (last: {read})"), "engine logs sensor; engine logs deadman")
-    });
-    if !doc.journal.durable {
-        checks.push(fail("journal", "the last append did not reach the disk", "engine logs engine; check the disk"));
-    }
-    checks
 }

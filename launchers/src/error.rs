@@ -101,7 +101,7 @@ pub(crate) enum Trouble {
         profile: &'static str,
     },
     /// The recorded market cannot be used.
-    #[error("the market {} is refused: {why}", .path.display())]
+    #[error("market file {}: {why}", .path.display())]
     Market {
         /// The file.
         path: PathBuf,
@@ -187,8 +187,10 @@ pub(crate) enum Trouble {
         next: String,
     },
     /// The phrase was not given.
-    #[error("nothing was resumed: the phrase is needed")]
+    #[error("nothing was resumed: {}", if *.given { "that is not the phrase, or it has changed since it was shown" } else { "the phrase is needed" })]
     PhraseNeeded {
+        /// A phrase was given, and it is not the one.
+        given: bool,
         /// Type this.
         phrase: String,
         /// What will be allowed then.
@@ -298,7 +300,8 @@ impl Trouble {
             Self::StartFailed { .. } => "start_failed",
             Self::NotReady { .. } => "not_ready",
             Self::Refused { code, .. } => code,
-            Self::PhraseNeeded { .. } => "phrase_needed",
+            Self::PhraseNeeded { given: false, .. } => "phrase_needed",
+            Self::PhraseNeeded { given: true, .. } => "phrase_wrong",
             Self::NotFlat { .. } => "not_flat",
             Self::StillThere { .. } => "still_there",
             Self::Exists { .. } => "exists",
@@ -408,7 +411,9 @@ impl Trouble {
                     "engine status --watch; engine kill again is a new attempt; or close it on the venue by hand"
                         .to_owned()
                 } else {
-                    "close it on the venue by hand; then engine status".to_owned()
+                    "engine stop --timeout 5 ends a supervisor that hangs, and deadman then acts by itself; or close it on \
+                     the venue by hand"
+                        .to_owned()
                 }
             }
             Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),

@@ -4,6 +4,7 @@
 
 use crate::error::Trouble;
 use holdfast_core::limits::STATUS_MAX_AGE;
+use holdfast_core::report::JobProgress;
 use holdfast_core::status::StatusDoc;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
@@ -11,6 +12,7 @@ use holdfast_ipc::conn::Conn;
 use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::error::IpcError;
 use holdfast_supervisor::instance::{self, Instance};
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -188,6 +190,28 @@ pub(crate) fn last_known(home: &Home) -> Option<StatusDoc> {
     let mut text = Vec::new();
     std::fs::File::open(home.status_json()).ok()?.take(DOC_BYTES_MAX).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
+}
+
+/// What deadman wrote down about its last duty, done when no supervisor was there to be told.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct DeadmanReport {
+    /// When it was written, RFC 3339.
+    pub(crate) at: String,
+    /// The supervisor that was lost.
+    pub(crate) supervisor_pid: u32,
+    /// One line for people.
+    pub(crate) note: String,
+    /// The last progress: a proof, or what is left.
+    pub(crate) progress: Option<JobProgress>,
+}
+
+/// Deadman's report about the last supervisor of this home; none when a later one has run since.
+pub(crate) fn deadman_report(home: &Home, last: Option<&StatusDoc>) -> Option<DeadmanReport> {
+    let mut text = Vec::new();
+    let file = std::fs::File::open(home.run().join("deadman-report.json")).ok()?;
+    file.take(DOC_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let report: DeadmanReport = serde_json::from_slice(&text).ok()?;
+    last.is_none_or(|doc| doc.pid == report.supervisor_pid).then_some(report)
 }
 
 /// The error for a command that needs a running tree; clears a stale pidfile on the way.

@@ -20,11 +20,13 @@ mod run;
 mod status;
 mod worker;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use error::Trouble;
 use holdfast_ipc::control::ControlRequest;
 use out::Out;
+use serde::Serialize;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -83,22 +85,46 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
 fn completions(out: Out, shell: clap_complete::Shell) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "engine", &mut script);
-    out.raw(&script);
+    if out.json {
+        out.doc(&TextDoc { schema: "holdfast.completions.v1", text: &String::from_utf8_lossy(&script) });
+    } else {
+        out.raw(&script);
+    }
     0
+}
+
+/// An answer that is text by nature, with `--json`.
+#[derive(Serialize)]
+struct TextDoc<'a> {
+    schema: &'static str,
+    text: &'a str,
 }
 
 /// Help and version are answers; anything else is a usage error, in the form that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
+    let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    let out = Out::new(json, false, false, json);
+    let text = error.render().to_string();
+    // Without a command clap shows the help and means an error.
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if json && asked {
+        let schema = if error.kind() == ErrorKind::DisplayVersion { "holdfast.version.v1" } else { "holdfast.help.v1" };
+        out.doc(&TextDoc { schema, text: text.trim_end() });
+        return ExitCode::SUCCESS;
+    }
+    if asked {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    if std::env::args_os().any(|arg| arg == "--json") {
-        let text = error.render().to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Out::new(true, false, false, true).trouble(&Trouble::Usage(first));
-    } else {
+    let nothing_typed = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let trouble = Trouble::Usage(if nothing_typed { "a command is needed" } else { first }.to_owned());
+    if !json {
+        // What clap found comes first, with its tips; then the sentences of every error.
         let _ = error.print();
+        out.advice(&trouble);
+    } else {
+        out.trouble(&trouble);
     }
     ExitCode::from(error::USAGE)
 }

@@ -118,10 +118,16 @@ impl Out {
             self.doc(&trouble.doc());
             return;
         }
+        let text = format!("{} {trouble}\n", paint(self.colour_err, Tone::Bad, "error:"));
+        put(&mut io::stderr().lock(), &[text.as_bytes()]);
+        self.advice(trouble);
+    }
+
+    /// The two sentences after what happened: what it means for risk, and what to do next.
+    pub(crate) fn advice(self, trouble: &Trouble) {
         let head = |tone, word| paint(self.colour_err, tone, word);
         let text = format!(
-            "{} {trouble}\n{} {}\n{} {}\n",
-            head(Tone::Bad, "error:"),
+            "{} {}\n{} {}\n",
             head(Tone::Careful, "risk: "),
             trouble.risk(),
             head(Tone::Good, "next: "),

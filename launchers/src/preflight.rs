@@ -4,13 +4,26 @@ use crate::config::Loaded;
 use crate::error::Trouble;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// The market named by flag or file must be usable.
-pub(crate) fn market(loaded: &Loaded) -> Result<(), Trouble> {
+/// The market named by flag or file must be usable. Where nobody named the coin to trade and the market does not hold the
+/// default one, its first coin is traded: a recording of one coin is meant to be traded on.
+pub(crate) fn market(loaded: &mut Loaded) -> Result<(), Trouble> {
     use holdfast_paper_venue::market::{Market, MarketSource};
     let Some(path) = loaded.settings.paper.market.clone() else { return Ok(()) };
     let configured = loaded.flags.market.is_none();
     match Market::open(&MarketSource::File { path: path.clone() }) {
-        Ok(_) => Ok(()),
+        Ok(market) => {
+            let configured = loaded.table.get("strategy").and_then(|section| section.get("coin")).is_some();
+            let coin = &mut loaded.settings.strategy.coin;
+            if let Some(first) = market.coins().first()
+                && !configured
+                && loaded.flags.coin.is_none()
+                && market.coins().iter().all(|spec| spec.name != *coin)
+            {
+                coin.clone_from(&first.name);
+                loaded.flags.coin = Some(first.name.clone());
+            }
+            Ok(())
+        }
         Err(error) => Err(Trouble::Market { path, why: error.fault.to_string(), advice: error.advice(), configured }),
     }
 }

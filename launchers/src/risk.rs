@@ -84,7 +84,8 @@ enum Followed {
 
 /// `engine pause`, `engine heartbeat` and `engine resume`: one request, one answer.
 pub(crate) fn simple(out: Out, home: &Home, request: &ControlRequest) -> Result<u8, Trouble> {
-    let message = outcome(link::block(ask(home, request))??)?;
+    let given = matches!(request, ControlRequest::Resume { confirm: Some(_) });
+    let message = outcome(link::block(ask(home, request))??, given)?;
     out.doc(&DoneDoc { schema: "holdfast.done.v1", message: &message });
     out.line(&plain(&message));
     Ok(0)
@@ -190,7 +191,7 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest) -> R
         Door::Deadman => home.deadman_sock(),
     };
     let mut link = Link::ask(&path, request, ANSWER).await?;
-    let mut reply = link.reply(ANSWER).await?;
+    let mut reply = first(home, door, &mut link).await?;
     let deadline = clock::now().after(FOLLOW);
     let (mut last, mut said) = (None, None);
     loop {
@@ -220,6 +221,16 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest) -> R
                 });
             }
         };
+    }
+}
+
+/// The first word about a job. A supervisor that answers others is at work on it: only a deaf one is given up.
+async fn first(home: &Home, door: Door, link: &mut Link) -> Result<ControlReply, Gone> {
+    match link.reply(ANSWER).await {
+        Err(Gone::Silent(_)) if door == Door::Supervisor && matches!(link::look(home).await, Seen::Live(_)) => {
+            link.reply(SILENCE).await
+        }
+        other => other,
     }
 }
 
@@ -283,11 +294,11 @@ async fn ask(home: &Home, request: &ControlRequest) -> Result<ControlReply, Trou
 }
 
 /// What was done, or why it was not.
-fn outcome(reply: ControlReply) -> Result<String, Trouble> {
+fn outcome(reply: ControlReply, given: bool) -> Result<String, Trouble> {
     match reply {
         ControlReply::Done { message } => Ok(message),
         ControlReply::Refused { code, message, risk, next } => Err(Trouble::Refused { code, message, risk, next }),
-        ControlReply::ResumeOffer { phrase, allows } => Err(Trouble::PhraseNeeded { phrase, allows }),
+        ControlReply::ResumeOffer { phrase, allows } => Err(Trouble::PhraseNeeded { given, phrase, allows }),
         ControlReply::Status { .. } | ControlReply::Progress(_) => {
             Err(Trouble::Unknown { why: "the supervisor answered something else".to_owned() })
         }

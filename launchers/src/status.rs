@@ -3,12 +3,15 @@
 //! What is not known is never shown as flat or as Active; a document from disk is marked stale.
 
 use crate::error::{NOT_RUNNING, Trouble, UNKNOWN};
-use crate::link::{self, Seen};
+use crate::link::{self, DeadmanReport, Seen};
 use crate::out::{Out, Tone, plain};
+use crate::risk::progress_line;
+use holdfast_core::ids::Role;
 use holdfast_core::limits::STATUS_MAX_AGE;
 use holdfast_core::registry::TradingMode;
 use holdfast_core::status::{ExposureStatus, STATUS_SCHEMA, StatusDoc, WorkerStatus};
 use holdfast_ipc::bootstrap::Home;
+use holdfast_supervisor::instance;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -20,6 +23,17 @@ struct Absent<'a> {
     pid: Option<u32>,
     detail: &'a str,
     last_known: Option<Stale<'a>>,
+    /// Workers that live without a supervisor: after its sudden death, deadman until it has done its duty.
+    survivors: Vec<Survivor>,
+    /// What deadman did when the last supervisor was lost.
+    deadman_report: Option<DeadmanReport>,
+}
+
+/// A worker without a supervisor.
+#[derive(Debug, Serialize)]
+struct Survivor {
+    role: Role,
+    pid: u32,
 }
 
 /// An old document, marked so.
@@ -72,25 +86,37 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
     };
     let last = link::last_known(home);
     let last_known = last.as_ref().map(|doc| Stale { stale: true, doc });
-    let doc = Absent { schema: STATUS_SCHEMA, running, pid, detail: &detail, last_known };
+    let survivors: Vec<Survivor> = match running {
+        Some(_) => instance::survivors(home).into_iter().map(|(role, pid)| Survivor { role, pid }).collect(),
+        None => Vec::new(),
+    };
+    let deadman_report = link::deadman_report(home, last.as_ref());
+    let acting = survivors.iter().any(|s| s.role == Role::Deadman);
     let head = match running {
         Some(_) => out.paint(Tone::Careful, "not running"),
         None => out.paint(Tone::Bad, "UNKNOWN, treat as Kill"),
     };
     let mut words = format!("{head} · {}", plain(&detail));
     if let Some(doc) = &last {
-        words.push_str(&format!(
-            "\nlast known {} (stale): {}, {}",
-            doc.generated_at,
-            doc.trading_mode,
-            exposure(&doc.exposure)
-        ));
+        let (at, open) = (plain(&doc.generated_at), exposure(&doc.exposure));
+        words.push_str(&format!(" · {open} when last read"));
+        words.push_str(&format!("\nlast known {at} (stale): {}, {open}", doc.trading_mode));
     }
-    words.push_str(if running.is_some() {
-        "\nnext       engine start"
-    } else {
-        "\nnext       engine kill (works without the supervisor), or engine logs supervisor"
+    if let Some(report) = &deadman_report {
+        words.push_str(&format!("\ndeadman    {}: {}", plain(&report.at), plain(&report.note)));
+        if let Some(progress) = &report.progress {
+            words.push_str(&format!(" ({})", progress_line(progress)));
+        }
+    }
+    words.push_str(match running {
+        Some(_) if acting => {
+            "\nnext       wait: deadman is still there and acts by itself five seconds after its supervisor was lost; \
+             engine kill reaches it at once"
+        }
+        Some(_) => "\nnext       engine start",
+        None => "\nnext       engine kill (works without the supervisor), or engine logs supervisor",
     });
+    let doc = Absent { schema: STATUS_SCHEMA, running, pid, detail: &detail, last_known, survivors, deadman_report };
     (code, out.doc(&doc) && out.line(&words))
 }
 
@@ -193,7 +219,7 @@ fn text(out: Out, doc: &StatusDoc) -> String {
         rows.push(("latched", codes.join(" ")));
     }
     for worker in &doc.workers {
-        rows.push(("worker", worker_line(out, worker)));
+        rows.push(("worker", worker_line(out, worker, fenced(doc, worker))));
     }
     let permit = if doc.permit.live { "live" } else { "none" };
     rows.push(("permit", format!("{permit}, epoch {}", doc.permit.epoch)));
@@ -203,8 +229,7 @@ fn text(out: Out, doc: &StatusDoc) -> String {
     if let Some(equity) = &doc.exposure.equity_usd {
         rows.push(("equity", format!("{} USD", plain(equity))));
     }
-    let durable = if doc.journal.durable { "durable" } else { "NOT DURABLE" };
-    rows.push(("journal", format!("{} entries, {durable}, {} unsettled", doc.journal.events, doc.journal.unsettled)));
+    rows.push(("journal", journal(doc)));
     if !doc.api.cockpit.is_empty() {
         rows.push(("cockpit", plain(&doc.api.cockpit)));
     }
@@ -223,6 +248,26 @@ fn text(out: Out, doc: &StatusDoc) -> String {
         .fold(head, |text, (name, words)| format!("{text}\n{} {words}", out.paint(Tone::Faint, &format!("{name:<9}"))))
 }
 
+/// The decision journal; its only writer is the engine, so that without one nothing is known of it.
+fn journal(doc: &StatusDoc) -> String {
+    if journal_unknown(doc) {
+        return "not known while the engine is down".to_owned();
+    }
+    let durable = if doc.journal.durable { "durable" } else { "NOT DURABLE" };
+    format!("{} entries, {durable}, {} unsettled", doc.journal.events, doc.journal.unsettled)
+}
+
+/// Whether nobody is there to say how the journal is.
+pub(crate) fn journal_unknown(doc: &StatusDoc) -> bool {
+    let engine = doc.workers.iter().find(|worker| worker.role == Role::Engine);
+    !doc.journal.durable && engine.is_none_or(|engine| engine.state != "ready" && engine.state != "degraded")
+}
+
+/// The engine, kept down by a kill: no fault.
+pub(crate) fn fenced(doc: &StatusDoc, worker: &WorkerStatus) -> bool {
+    doc.kill.active && worker.role == Role::Engine && worker.state == "exited"
+}
+
 fn kill(doc: &StatusDoc) -> String {
     let latched = if doc.kill.active { "latched, " } else { "" };
     let proof = doc.kill.proof_at.as_ref().map_or_else(String::new, |at| format!(", proven at venue time {at}"));
@@ -234,13 +279,18 @@ fn kill(doc: &StatusDoc) -> String {
 }
 
 /// One worker in one line.
-pub(crate) fn worker_line(out: Out, worker: &WorkerStatus) -> String {
-    let tone = if worker.state == "ready" { Tone::Good } else { Tone::Bad };
+pub(crate) fn worker_line(out: Out, worker: &WorkerStatus, fenced: bool) -> String {
+    let tone = match worker.state.as_str() {
+        "ready" => Tone::Good,
+        _ if fenced => Tone::Careful,
+        _ => Tone::Bad,
+    };
     let pid = worker.pid.map_or_else(|| "no pid".to_owned(), |pid| format!("pid {pid}"));
     let beat = worker.last_beat_ms.map_or_else(String::new, |ms| format!(", beat {ms} ms ago"));
     let probation = if worker.probation { ", on probation" } else { "" };
     let restarts = if worker.restarts == 0 { String::new() } else { format!(", {} restarts", worker.restarts) };
     let exit = match (&worker.last_exit, worker.state.as_str()) {
+        _ if fenced => ", kept down by the kill".to_owned(),
         (Some(exit), state) if state != "ready" => format!(", last exit: {}", plain(exit)),
         _ => String::new(),
     };

@@ -44,6 +44,7 @@ struct Peer {
 
 struct Driver {
     launch: Launch,
+    ownership: Ownership,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
@@ -84,12 +85,12 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let home = launch.home.clone();
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
-        let mut driver = Driver::new(launch, cell, durable, inputs)?;
-        ownership.announce(&driver.launch.home)?;
+        let mut driver = Driver::new(launch, ownership, cell, durable, inputs)?;
+        driver.ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
         let written = driver.persister.finish(Duration::from_secs(5)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
-        ownership.withdraw(&driver.launch.home);
+        driver.ownership.withdraw(&driver.launch.home);
         Ok(())
     });
     for path in [home.control_sock(), home.status_sock(), home.worker_sock()] {
@@ -101,6 +102,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
 impl Driver {
     fn new(
         launch: Launch,
+        ownership: Ownership,
         cell: Cell<Durable>,
         durable: Durable,
         inputs: mpsc::Sender<Input>,
@@ -149,6 +151,7 @@ impl Driver {
             beat_seq: 0,
             announced: false,
             finished: false,
+            ownership,
             launch,
         })
     }
@@ -188,6 +191,7 @@ impl Driver {
         if !path.exists() {
             return;
         }
+        tracing::warn!("run/KILL is there: kill");
         if self.machine.durable().kill.is_none() {
             let reason = Some("the file run/KILL".to_owned());
             let request = ControlRequest::Kill { flatten: true, reason };
@@ -230,14 +234,21 @@ impl Driver {
             }
             Input::Asked { request, replies } => {
                 let id = Some(self.replies.open(replies));
-                tracing::info!(?request, "an operator asks");
+                if matches!(request, ControlRequest::Status {}) {
+                    // Asked every second by whoever watches: no event.
+                    tracing::debug!("an operator looks");
+                } else {
+                    tracing::info!(?request, "an operator asks");
+                }
                 self.step(Event::Command { id, request, wall_ms: clock::wall_ms() });
             }
             Input::Signal(signals::Meaning::Stop) => {
+                tracing::info!("SIGTERM or SIGINT: stopping in order");
                 let request = ControlRequest::Stop { flatten: false };
                 self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
             }
             Input::Signal(signals::Meaning::Kill) => {
+                tracing::warn!("SIGUSR1: kill");
                 let request = ControlRequest::Kill { flatten: true, reason: Some("SIGUSR1".to_owned()) };
                 self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
             }
@@ -450,6 +461,11 @@ impl Driver {
         if let Ok(body) = serde_json::to_vec(&doc) {
             let due = self.file_written.is_none_or(|at| now.since(at) >= FILE_EVERY);
             if due || essence != self.file_essence {
+                if !self.ownership.announced(&self.launch.home) {
+                    // Somebody removed or spoilt it; without it `stop` finds nobody.
+                    let again = self.ownership.announce(&self.launch.home);
+                    tracing::warn!(?again, "the pidfile was lost; written again");
+                }
                 if let Err(error) = publish::write_file(&self.launch.home.status_json(), &body) {
                     tracing::debug!(%error, "status.json was not written");
                 }
@@ -468,7 +484,10 @@ impl Driver {
             return;
         }
         let words = format!("{} {}", doc.trading_mode, doc.mode_reasons.first().map_or("", |reason| reason.as_str()));
-        let mut states = vec![NotifyState::Status(&words), NotifyState::Watchdog];
+        let mut states = vec![NotifyState::Status(&words)];
+        if sd_notify::watchdog_enabled().is_some() {
+            states.push(NotifyState::Watchdog);
+        }
         if !self.announced && self.machine.view(clock::now()).up {
             self.announced = true;
             states.push(NotifyState::Ready);

@@ -2,6 +2,8 @@
 
 use crate::error::SupervisorError;
 use crate::os::process::Identity;
+use holdfast_core::ids::Role;
+use holdfast_core::status::StatusDoc;
 use holdfast_ipc::bootstrap::Home;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -43,6 +45,18 @@ pub fn probe(home: &Home) -> Instance {
         },
         Err(error) => Instance::Unknown { why: format!("the supervisor lock cannot be examined: {error}") },
     }
+}
+
+/// Workers of this home that live now, by what their role locks name. Takes no lock, so that a start that looks at the
+/// same moment is not disturbed.
+#[must_use]
+pub fn survivors(home: &Home) -> Vec<(Role, u32)> {
+    let living = |role: &Role| {
+        let text = std::fs::read_to_string(home.role_lock(*role)).ok()?;
+        let process = Identity::parse(&text).filter(Identity::lives)?;
+        Some((*role, process.pid))
+    };
+    Role::ALL.iter().filter_map(living).collect()
 }
 
 /// Removes the pidfile of a dead supervisor, if no living one holds the lock.
@@ -108,11 +122,30 @@ impl Ownership {
         std::fs::rename(&draft, &path).map_err(fail())
     }
 
-    /// Takes the announcement back.
+    /// Whether the pidfile still names this process.
+    pub(crate) fn announced(&self, home: &Home) -> bool {
+        let named = std::fs::read_to_string(home.pidfile()).ok().and_then(|text| Identity::parse(&text));
+        named.is_some_and(|process| process.pid == std::process::id())
+    }
+
+    /// Takes the announcement back. The last status stays for who asks later what was open, and says that nothing runs.
     pub(crate) fn withdraw(&self, home: &Home) {
         let _ = std::fs::remove_file(home.pidfile());
-        let _ = std::fs::remove_file(home.status_json());
+        if close_status(home).is_none() {
+            let _ = std::fs::remove_file(home.status_json());
+        }
     }
+}
+
+/// Rewrites the last status document as one of an engine that has ended.
+fn close_status(home: &Home) -> Option<()> {
+    let text = std::fs::read(home.status_json()).ok()?;
+    let mut doc: StatusDoc = serde_json::from_slice(&text).ok()?;
+    doc.running = false;
+    doc.permit.live = false;
+    doc.permit.deadline_in_ms = 0;
+    let body = serde_json::to_vec(&doc).ok()?;
+    crate::perform::publish::write_file(&home.status_json(), &body).ok()
 }
 
 /// Opens or makes a lock file, 0600, close-on-exec.

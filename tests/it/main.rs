@@ -9,3 +9,14 @@
 )]
 
 mod arrows;
+mod config;
+mod deaths;
+mod disk;
+mod hostile;
+mod idempotency;
+mod instances;
+mod kills;
+mod lifecycle;
+mod manager;
+mod secrets;
+mod stale;

@@ -20,7 +20,8 @@ pub(crate) fn measure(effort: Effort) -> Vec<Row> {
         holdfast_tests::tree::send(pid, Signal::SIGSTOP);
         tree.until("restricted", s(10), |doc| doc.trading_mode != TradingMode::Active);
         restricted.push(clock::now().0 - stopped);
-        replaced.push(logs::instant(&tree, "worker said hello", Some(role.as_str()), "born_boot_ns", stopped) - stopped);
+        replaced
+            .push(logs::instant(&tree, "worker said hello", Some(role.as_str()), "born_boot_ns", stopped) - stopped);
     }
     vec![
         Row::shown("SIGSTOP → restricted", "ms", Samples::of_ns(restricted))

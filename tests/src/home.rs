@@ -37,6 +37,10 @@ impl Ran {
     }
 }
 
+/// A strategy that opens and closes all the time.
+pub const BUSY: &str = "[strategy]\nbar_ms = 500\nfast_bars = 1\nslow_bars = 3\nenter_bps = 1\nhold_bars = 2\n\
+                        [limits]\norders_per_minute = 60\ndaily_loss_usd = \"5000\"\n";
+
 /// A home folder that goes away with the test.
 pub struct Home {
     dir: TempDir,
@@ -55,6 +59,12 @@ impl Home {
     pub fn with(config: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hf").tempdir().expect("a temporary folder");
         Self::at(dir, config)
+    }
+
+    /// A home whose strategy trades every second or two, so that a test that waits for "no opening" can fail.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self::with(BUSY)
     }
 
     /// A home in a folder the caller made.

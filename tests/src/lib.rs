@@ -12,7 +12,12 @@
 )]
 
 pub mod binary;
+pub mod books;
+pub mod crew;
+pub mod diary;
 pub mod home;
+pub mod journal;
+pub mod raw;
 pub mod tree;
 pub mod wait;
 pub mod witness;

@@ -11,6 +11,9 @@ use std::path::Path;
 pub struct Line {
     /// Boot-clock instant.
     pub boot_ns: u64,
+    /// Venue time in milliseconds.
+    #[serde(default)]
+    pub wall_ms: u64,
     /// What arrived or happened.
     pub kind: String,
     /// The coin.
@@ -19,6 +22,10 @@ pub struct Line {
     pub cloid: Option<String>,
     /// How it ended.
     pub outcome: Option<String>,
+    /// Whether the venue was told never to let it increase a position.
+    pub reduce_only: Option<bool>,
+    /// The action's own expiry, venue milliseconds.
+    pub expires_after: Option<u64>,
     /// Position after it.
     pub position_after: Option<String>,
     /// Whether it made |position| larger or flipped it.
@@ -66,6 +73,23 @@ impl Witness {
         }
         positions.retain(|_, size: &mut Szi| !size.is_zero());
         positions
+    }
+
+    /// Orders that may open: none of them may have been taken after its own expiry, nor twice under one name.
+    ///
+    /// # Panics
+    /// When one was.
+    pub fn check_openings(&self) {
+        let mut seen = std::collections::BTreeSet::new();
+        for line in self.0.iter().filter(|line| line.kind == "order") {
+            if let Some(cloid) = &line.cloid {
+                assert!(seen.insert(cloid.clone()), "the venue saw {cloid} twice: {line:?}");
+            }
+            if line.increased_exposure && line.origin.as_deref() == Some("client") {
+                let expires = line.expires_after.unwrap_or_else(|| panic!("an opening without an expiry: {line:?}"));
+                assert!(line.wall_ms <= expires, "an opening was taken after its expiry: {line:?}");
+            }
+        }
     }
 
     /// Lines of this kind after an instant.

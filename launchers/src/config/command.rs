@@ -30,9 +30,8 @@ pub(crate) fn run(out: Out, home: &Home, command: &ConfigCommand) -> Result<u8, 
         ConfigCommand::Check(flags) => check(out, home, flags),
         ConfigCommand::Show(flags) => {
             let doc = ConfigDoc::new(&super::load(home, flags)?);
-            if !out.doc(&doc) || !out.line(doc.text().trim_end()) {
-                return Ok(0);
-            }
+            out.doc(&doc);
+            out.line(doc.text().trim_end());
             Ok(0)
         }
         ConfigCommand::Init => init(out, home),
@@ -40,12 +39,12 @@ pub(crate) fn run(out: Out, home: &Home, command: &ConfigCommand) -> Result<u8, 
 }
 
 fn check(out: Out, home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> {
-    let loaded = super::load(home, flags)?;
+    let mut loaded = super::load(home, flags)?;
     super::runnable(&loaded.settings)?;
     for key in [home.engine_key(), home.deadman_key()] {
         home::check_key(&key)?;
     }
-    preflight::market(&loaded)?;
+    preflight::market(&mut loaded)?;
     let path = loaded.path.display().to_string();
     let profile = loaded.settings.profile.as_str();
     out.doc(&Checked {

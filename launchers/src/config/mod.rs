@@ -56,6 +56,9 @@ pub(crate) fn load(home: &Home, flags: &MarketArgs) -> Result<Loaded, Trouble> {
     }
     settings.paper.speed = flags.speed.or(settings.paper.speed);
     settings.paper.seed = flags.seed.unwrap_or(settings.paper.seed);
+    if let Some(coin) = &flags.coin {
+        settings.strategy.coin.clone_from(coin);
+    }
     settings.check().map_err(|objections| {
         refuse(
             objections

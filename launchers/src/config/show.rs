@@ -59,11 +59,13 @@ impl ConfigDoc {
                 text.push_str(&format!("\n[{in_section}]\n"));
                 section = in_section;
             }
-            let line = match (&shown.value, shown.means) {
-                (Value::Null, means) => format!("# {name}: {}", means.unwrap_or("not set")),
-                (value, _) => format!("{name} = {value}"),
-            };
-            text.push_str(&format!("{line:<44}# {}\n", shown.origin));
+            match (&shown.value, shown.means) {
+                (Value::Null, means) => text.push_str(&format!("# {name} is not set: {}\n", means.unwrap_or("none"))),
+                (value, _) => {
+                    let line = format!("{name} = {value}");
+                    text.push_str(&format!("{line:<43} # {}\n", shown.origin));
+                }
+            }
         }
         text
     }
@@ -100,6 +102,7 @@ fn origin(loaded: &Loaded, key: &str) -> &'static str {
     let flagged = match key {
         "paper.market" => loaded.flags.market.is_some(),
         "paper.speed" => loaded.flags.speed.is_some(),
+        "strategy.coin" => loaded.flags.coin.is_some(),
         "paper.seed" => loaded.flags.seed.is_some(),
         _ => false,
     };

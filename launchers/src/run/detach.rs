@@ -1,4 +1,4 @@
-//! Becoming a supervisor of its own session, with nothing inherited but three standard streams.
+//! Becoming a supervisor of its own session, with nothing inherited but three standard streams, and a log of its own.
 
 use crate::cli::{BUILD_ID, MarketArgs, VERSION};
 use crate::error::{CONFIG, FAILED, Trouble};
@@ -48,6 +48,9 @@ pub(crate) fn spawn(out: Out, home: &Home, flags: &MarketArgs) -> Result<Child, 
     if let Some(seed) = flags.seed {
         command.arg("--seed").arg(seed.to_string());
     }
+    if let Some(coin) = &flags.coin {
+        command.arg("--coin").arg(coin);
+    }
     if out.verbose && std::env::var_os("ENGINE_LOG").is_none() {
         command.env("ENGINE_LOG", "debug");
     }
@@ -73,6 +76,8 @@ pub(crate) fn supervise(home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> 
 
 /// The whole life of a supervisor in this process; gives its exit code.
 pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground: bool) -> u8 {
+    // A judge without a diary is still a judge: a full disk must not keep it from running. Dropping the guard flushes.
+    let _log = holdfast_kit::logs::start(&home.logs(), "supervisor");
     let code = holdfast_supervisor::run(Launch {
         home: home.clone(),
         settings,

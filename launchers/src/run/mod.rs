@@ -12,9 +12,9 @@ use holdfast_ipc::bootstrap::Home;
 /// `engine restart`: nothing to stop is no obstacle to a start.
 pub(crate) fn restart(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Trouble> {
     // What would refuse the start is found before the stop.
-    let loaded = crate::config::load(home, &args.market)?;
+    let mut loaded = crate::config::load(home, &args.market)?;
     crate::config::runnable(&loaded.settings)?;
-    crate::preflight::market(&loaded)?;
+    crate::preflight::market(&mut loaded)?;
     // With --json the start's document is the command's one document.
     let quiet = if out.json { out.silent() } else { out };
     match stop::stop(quiet, home, &StopArgs { flatten: false, timeout: 20 }) {

@@ -8,7 +8,7 @@ use crate::cli::{Source, StartArgs};
 use crate::error::Trouble;
 use crate::link::{self, Seen};
 use crate::out::{Out, Tone, plain};
-use crate::status::{tone, worker_line};
+use crate::status::{fenced, tone, worker_line};
 use crate::{account, config, home, logs, preflight};
 use holdfast_core::registry::{ModeReason, Profile, TradingMode};
 use holdfast_core::status::{StatusDoc, WorkerStatus};
@@ -52,9 +52,9 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     if home::exists(home)? && settled(home)? {
         return already();
     }
-    let loaded = config::load(home, &args.market)?;
+    let mut loaded = config::load(home, &args.market)?;
     config::runnable(&loaded.settings)?;
-    preflight::market(&loaded)?;
+    preflight::market(&mut loaded)?;
     home::prepare(home)?;
     let Some(turn) = take_turn(home, args.wait)? else { return already() };
     if settled(home)? {
@@ -64,11 +64,12 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     let account = account::prepare(home, &loaded.settings)?;
     if args.foreground {
         drop(turn);
+        out.note(&format!("supervising {} in the foreground; Ctrl-C stops it in order", home.root().display()));
         let code = detach::live(home, loaded.settings, account, true);
         // Somebody else was first in the moment between.
         return if i32::from(code) == holdfast_supervisor::ALREADY_RUNNING { already() } else { Ok(code) };
     }
-    let mut child = detach::spawn(out, home, &args.market)?;
+    let mut child = detach::spawn(out, home, &loaded.flags)?;
     out.detail(&format!("supervisor spawned, pid {}", child.id()));
     let ended = link::block(until_up(home, &mut child, deadline))?;
     drop(turn);
@@ -190,12 +191,13 @@ async fn until_ready(home: &Home, mut child: Option<&mut Child>, deadline: Tick)
     }
 }
 
+/// Every worker is ready. Under a kill the engine is down on purpose: that tree is as complete as it may be.
 fn ready(doc: &StatusDoc) -> bool {
-    !doc.workers.is_empty() && doc.workers.iter().all(|w| w.state == "ready")
+    !doc.workers.is_empty() && doc.workers.iter().all(|w| w.state == "ready" || fenced(doc, w))
 }
 
 fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
-    let next = "engine status --watch";
+    let next = if doc.kill.active { "engine resume" } else { "engine status --watch" };
     out.doc(&Started {
         schema: "holdfast.start.v1",
         started,
@@ -218,7 +220,7 @@ fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
     let mode = out.paint(tone(doc.trading_mode), doc.trading_mode.as_str());
     out.line(&format!("{what} · pid {} · {} · {mode}{reason}", doc.pid, doc.profile));
     for worker in &doc.workers {
-        out.line(&format!("  {}", worker_line(out, worker)));
+        out.line(&format!("  {}", worker_line(out, worker, fenced(doc, worker))));
     }
     let cockpit = if doc.api.cockpit.is_empty() { "not up" } else { &doc.api.cockpit };
     out.line(&format!("{} {}", out.paint(Tone::Faint, "cockpit"), plain(cockpit)));
@@ -242,7 +244,8 @@ fn not_ready(home: &Home, doc: Option<&StatusDoc>, secs: u64) -> Trouble {
         let line = || source.and_then(|s| logs::last_line(home, s)).map(|l| format!(", last line: {l}"));
         format!("{} is {}{}", w.role, w.state, exit.or_else(line).unwrap_or_default())
     };
-    let mut waiting: Vec<String> = doc.workers.iter().filter(|w| w.state != "ready").map(describe).collect();
+    let mut waiting: Vec<String> =
+        doc.workers.iter().filter(|w| w.state != "ready" && !fenced(doc, w)).map(describe).collect();
     if waiting.is_empty() {
         waiting.push("no worker has been spawned yet".to_owned());
     }

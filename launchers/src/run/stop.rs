@@ -154,7 +154,9 @@ fn report(out: Out, pid: u32, before: Option<&StatusDoc>, flat: bool, killed: bo
         _ if flat => {
             out.line("flat: a fresh venue read proved it before the end");
         }
-        Some(doc) if doc.exposure.known && doc.exposure.flat => {}
+        Some(doc) if doc.exposure.known && doc.exposure.flat => {
+            out.line("flat: the last account reading showed no position and no order");
+        }
         Some(doc) => {
             out.line(&format!("{} {}", out.paint(Tone::Careful, "left as it is:"), exposure(&doc.exposure)));
             out.line(&format!("watched now by: {watched_by}"));

@@ -51,6 +51,8 @@ pub enum Drain {
     Flat {
         /// The job.
         job: JobId,
+        /// What it was to reach.
+        kind: JobKind,
         /// Venue time of that read.
         proof_venue_ms: Option<u64>,
     },
@@ -180,13 +182,15 @@ impl Drain {
     }
 
     fn progress(self, now: Tick, progress: JobProgress) -> (Self, Option<Action>) {
-        let Self::Working { job, kind, .. } = self else { return (self, None) };
-        if progress.job != job {
-            return (self, None);
-        }
+        let (job, kind) = match self {
+            Self::Working { job, kind, .. } if progress.job == job => (job, kind),
+            // Something arrived after the proof (a late fill): deadman has taken the job up again.
+            Self::Flat { job, kind, .. } if progress.job == job && progress.state != JobState::Flat => (job, kind),
+            _ => return (self, None),
+        };
         // A flat without the venue time of the read that proves it is not a proof.
         if progress.state == JobState::Flat && progress.proof_venue_ms.is_some() && progress.residue.is_empty() {
-            let state = Self::Flat { job, proof_venue_ms: progress.proof_venue_ms };
+            let state = Self::Flat { job, kind, proof_venue_ms: progress.proof_venue_ms };
             return (state, Some(Action::Verdict(progress)));
         }
         let state = if progress.state == JobState::Flat { JobState::NotFlat } else { progress.state };
@@ -230,7 +234,7 @@ mod tests {
             ("ordered", Drain::Ordered { job, kind }),
             ("working", Drain::Working { job, kind, heard: now, state, residue: vec![] }),
             ("working, silent", Drain::Working { job, kind, heard: Tick(0), state, residue: vec![] }),
-            ("flat", Drain::Flat { job, proof_venue_ms: Some(1) }),
+            ("flat", Drain::Flat { job, kind, proof_venue_ms: Some(1) }),
         ];
         let events = [
             ("order, engine lives", Event::Order { job: JobId(4), kind, fence: true }),

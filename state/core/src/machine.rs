@@ -360,7 +360,10 @@ impl Machine {
     }
 
     fn kill(&mut self, cause: KillCause, kind: JobKind, reason: Option<String>, wall_ms: u64, out: &mut Vec<Action>) {
-        let since_wall_ms = self.durable.kill.as_ref().map_or(wall_ms, |old| old.since_wall_ms);
+        let old = self.durable.kill.as_ref();
+        let since_wall_ms = old.map_or(wall_ms, |old| old.since_wall_ms);
+        // A second kill without words does not wipe out why the first was ordered.
+        let reason = reason.or_else(|| old.and_then(|old| old.reason.clone()));
         self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
         out.push(Action::Persist);
         let now = self.stepped.unwrap_or(Tick(0));
@@ -439,8 +442,7 @@ impl Machine {
 
     fn inputs(&self, now: Tick) -> Inputs {
         use worker::State;
-        let kill = self.durable.kill.as_ref();
-        let expired = kill.is_some_and(|kill| kill.cause == KillCause::OperatorDeadMan);
+        let expired = self.operator_expired();
         let critical = |slot: &Slot| matches!(slot.role, Role::Sensor | Role::Engine | Role::Deadman);
         let market_fresh = self.market.as_ref().is_some_and(|(at, health)| {
             now.since(*at) <= MARKET_MAX_AGE
@@ -453,7 +455,7 @@ impl Machine {
             self.journal.as_ref().is_some_and(|(at, health)| now.since(*at) <= JOURNAL_MAX_AGE && health.healthy);
         Inputs {
             operator_deadman_expired: expired,
-            killed: kill.is_some() && !expired,
+            killed: self.durable.kill.is_some() && !expired,
             critical_worker_failed: self.slots.iter().any(|slot| critical(slot) && slot.state == State::Failed),
             worker_not_running: self.slots.iter().any(|slot| !slot.state.is_running(now)),
             ipc_broken: self.ipc_broken_until.is_some(),
@@ -466,6 +468,10 @@ impl Machine {
             input_missing: !market_fresh || !account_fresh,
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }
+    }
+
+    fn operator_expired(&self) -> bool {
+        self.durable.kill.as_ref().is_some_and(|kill| kill.cause == KillCause::OperatorDeadMan)
     }
 
     fn slot(&self, role: Role) -> Option<&Slot> {

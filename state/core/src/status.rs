@@ -61,7 +61,7 @@ pub struct StatusDoc {
     pub generated_at: String,
     /// The same instant on the boot clock, for age checks on this host, in nanoseconds.
     pub generated_boot_ns: u64,
-    /// One line that says what a person should do next, if anything.
+    /// One line that says what a person should do next; empty when there is nothing to do.
     pub next_step: String,
 }
 

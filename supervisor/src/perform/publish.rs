@@ -102,7 +102,7 @@ fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<
     }
 }
 
-/// One line that says what a person should do next.
+/// One line that says what a person should do next; empty when there is nothing to do.
 fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
     if !facts.latches_on_disk {
         return "latches could not be written down: check the disk now; a restart could forget them".to_owned();
@@ -130,8 +130,11 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
         (TradingMode::ReduceOnly, _) if !view.latch.is_empty() && !view.reconcile_detail.is_empty() => {
             format!("waiting for reconciliation: {}", view.reconcile_detail)
         }
-        (TradingMode::ReduceOnly, _) => "nothing; it clears by itself, or see `engine logs`".to_owned(),
-        (TradingMode::Active, _) => "nothing".to_owned(),
+        (TradingMode::ReduceOnly, _) => {
+            "wait: this clears by itself once every worker is ready and books agree; `engine logs` says what is slow"
+                .to_owned()
+        }
+        (TradingMode::Active, _) => String::new(),
     }
 }
 

@@ -57,6 +57,12 @@ impl Roll {
         list.push(expected);
     }
 
+    /// Whether the process at the other end is one that was spawned and has not said hello yet. Where the kernel does
+    /// not name it, the token decides alone.
+    fn awaits(&self, pid: Option<u32>) -> bool {
+        pid.is_none_or(|pid| self.expected.borrow().iter().any(|e| e.pid == pid))
+    }
+
     /// Checks a hello and uses its token up.
     fn admit(&self, hello: &Hello, pid: Option<u32>) -> Result<Expected, String> {
         let mut list = self.expected.borrow_mut();
@@ -85,12 +91,17 @@ pub(crate) fn listen(door: Door, roll: Rc<Roll>, inputs: mpsc::Sender<Input>) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            // Full of strangers: drop this one, a real worker tries again at its restart.
+            let Ok(conn) = Conn::<FromWorker, ToWorker>::over(stream) else { continue };
+            if !roll.awaits(conn.peer().pid) {
+                // It takes no place of a worker's, and its noise no line of the log.
+                tracing::debug!(peer = ?conn.peer(), "a stranger on the worker socket");
+                continue;
+            }
+            // Full all the same: drop this one, a real worker tries again at its restart.
             let Ok(place) = strangers.clone().try_acquire_owned() else { continue };
             last = last.wrapping_add(1);
             let (peer, roll, inputs) = (PeerId(last), roll.clone(), inputs.clone());
             tokio::task::spawn_local(async move {
-                let Ok(conn) = Conn::<FromWorker, ToWorker>::over(stream) else { return };
                 match greet(conn, &roll, peer, &inputs).await {
                     Ok((role, reader)) => {
                         drop(place);
@@ -200,3 +211,93 @@ const fn kind_of(message: &FromWorker) -> &'static str {
 }
 
 const _: () = assert!(QUEUE > 4 * MESSAGES_PER_TICK_MAX as usize, "one flooding worker cannot fill the driver's queue");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_core::time::Tick;
+
+    const PID: u32 = 4711;
+
+    fn roll() -> Roll {
+        let roll = Roll::new(Epoch(3), "build".to_owned());
+        let generation = Generation(2);
+        roll.expect(Expected { role: Role::Sensor, pid: PID, generation, token: Token::new([1; 32]) });
+        roll
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            role: Role::Sensor,
+            generation: Generation(2),
+            epoch: Epoch(3),
+            build_id: "build".to_owned(),
+            protocol: PROTOCOL,
+            token: Token::new([1; 32]),
+            born: Tick(1),
+        }
+    }
+
+    #[test]
+    fn the_spawned_process_is_admitted_once() {
+        let roll = roll();
+        assert!(roll.awaits(Some(PID)) && !roll.awaits(Some(PID + 1)));
+        assert!(roll.admit(&hello(), Some(PID)).is_ok());
+        assert!(!roll.awaits(Some(PID)));
+        assert!(roll.admit(&hello(), Some(PID)).is_err(), "the token is used up");
+    }
+
+    #[test]
+    fn a_hello_that_differs_in_anything_is_refused() {
+        let stolen = roll().admit(&hello(), Some(PID + 1));
+        assert!(stolen.is_err(), "the right token in another process");
+        type Spoil = fn(&mut Hello);
+        let cases: [(&str, Spoil); 6] = [
+            ("token", |h| h.token = Token::new([2; 32])),
+            ("role", |h| h.role = Role::Engine),
+            ("generation", |h| h.generation = Generation(1)),
+            ("epoch", |h| h.epoch = Epoch(2)),
+            ("build", |h| h.build_id = "other".to_owned()),
+            ("protocol", |h| h.protocol = PROTOCOL + 1),
+        ];
+        for (what, spoil) in cases {
+            let mut hello = hello();
+            spoil(&mut hello);
+            assert!(roll().admit(&hello, Some(PID)).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_newer_process_of_a_role_replaces_the_older() {
+        let roll = roll();
+        let generation = Generation(3);
+        roll.expect(Expected { role: Role::Sensor, pid: PID + 1, generation, token: Token::new([9; 32]) });
+        assert!(roll.admit(&hello(), Some(PID)).is_err());
+    }
+
+    #[test]
+    fn every_role_says_only_what_is_its_own() {
+        let said = |text: &str| serde_json::from_str::<FromWorker>(text).unwrap();
+        let trip = r#"{"trip":{"reason":"WS_BOOK_GAP_RECONCILE_REQUIRED","detail":""}}"#;
+        let all = [Role::Venue, Role::Deadman, Role::Sensor, Role::Api, Role::Engine];
+        let cases: [(&str, &[Role]); 11] = [
+            (r#"{"beat":{"seq":1,"progress":1,"sent":1}}"#, &all),
+            (r#"{"ready":{"endpoint":null}}"#, &all),
+            (r#"{"market":{"state":"fresh","last_good":1,"skew_ms":0}}"#, &[Role::Sensor]),
+            (r#"{"account_unknown":{"detail":""}}"#, &[Role::Sensor]),
+            (trip, &[Role::Sensor, Role::Engine]),
+            (r#"{"reconciled":{"asked":1,"clean":true,"detail":""}}"#, &[Role::Engine]),
+            (r#"{"journal":{"healthy":true,"entries":1,"unsettled":0}}"#, &[Role::Engine]),
+            (r#"{"limit_hit":{"detail":""}}"#, &[Role::Engine]),
+            (r#"{"dead_man":{"state":"ACTIVE","fires_at_ms":null,"detail":""}}"#, &[Role::Deadman]),
+            (r#"{"operator_expired":{}}"#, &[Role::Deadman]),
+            (r#"{"emergency_reduce_only":{}}"#, &[Role::Api]),
+        ];
+        for (text, may) in cases {
+            for role in all {
+                assert_eq!(may_say(role, &said(text)), may.contains(&role), "{role}: {text}");
+            }
+        }
+        assert!(all.iter().all(|role| !may_say(*role, &FromWorker::Hello(hello()))));
+    }
+}

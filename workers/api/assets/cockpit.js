@@ -26,7 +26,7 @@
   const grouped = (text) => {
     if (typeof text !== "string" || text === "") return "—";
     const [whole, part] = text.split(".");
-    const shown = whole.replace(/\B(?=(\d{3})+(?!\d))/g, " ");
+    const shown = whole.replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
     return part === undefined ? shown : `${shown}.${part}`;
   };
   const cents = (text) => typeof text === "string" && /^-?\d+\.\d{3,}$/.test(text) ? text.replace(/(\.\d\d)\d+$/, "$1") : text;
@@ -132,7 +132,10 @@
     drawKill(doc.kill);
     drawWorkers(doc.workers);
     const journal = doc.journal;
-    say("journal", `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
+    const engine = doc.workers.find((w) => w.role === "engine");
+    const silent = !journal.durable && !(engine && (engine.state === "ready" || engine.state === "degraded"));
+    say("journal", silent ? "Journal: unknown while the engine is not running"
+      : `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
   }
 
   function drawExposure(exposure) {
@@ -228,8 +231,8 @@
     fill("cycles", data.cycles.slice(-ROWS_MAX).reverse().map((c) => {
       const [verb, what, why] = actionWords(c.action || {});
       const row = make("tr");
-      row.append(make("td", clockOf(c.t)), make("td", `${verb} ${what}`.trim()), make("td", grouped(c.close), "num"),
-        make("td", `${c.signal_bps} bp`, "num"), make("td", [why, c.detail].filter(Boolean).join("; ")));
+      row.append(make("td", clockOf(c.t)), make("td", `${verb} ${what}`.trim()), make("td", grouped(c.close), "num hint"),
+        make("td", `${c.signal_bps} bp`, "num hint"), make("td", c.detail.startsWith(why) ? c.detail : `${why}; ${c.detail}`));
       return row;
     }));
     fill("fills", data.fills.slice(-ROWS_MAX).reverse().map((f) => {
@@ -282,6 +285,13 @@
     }
   }
 
+  // A flat line stays in the middle of a narrow band: an axis from zero would hide the first real move, then jump.
+  function band(u, min, max) {
+    if (min === null || max === null) return [0, 1];
+    const room = Math.max((max - min) * .08, Math.abs(max) * .0005, 1e-9);
+    return [min - room, max + room];
+  }
+
   function chart(name, points, stroke, extra) {
     const box = el(`${name}-chart`);
     const usable = shown && points.length >= 2 && typeof uPlot === "function";
@@ -301,6 +311,7 @@
         width: box.clientWidth, height: box.clientHeight,
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
+        scales: { y: { range: band } },
         series: [{}, { stroke: css(stroke), width: 1.5, points: { show: false }, spanGaps: false }],
         axes: [
           { ...axis, values: "{HH}:{mm}:{ss}", space: 90, size: 32 },

@@ -36,6 +36,7 @@ pub(crate) struct Desk {
     account: RefCell<Option<AccountSnapshot>>,
     unreachable_since: Cell<Option<Tick>>,
     nonce_alarm: Cell<bool>,
+    role_known: Cell<bool>,
 }
 
 /// Why the first contact failed.
@@ -63,6 +64,7 @@ impl Desk {
             account: RefCell::new(None),
             unreachable_since: Cell::new(None),
             nonce_alarm: Cell::new(false),
+            role_known: Cell::new(false),
         }
     }
 
@@ -85,11 +87,16 @@ impl Desk {
     pub(crate) async fn first_contact(&self) -> Result<(), FirstContact> {
         let venue = self.client.venue();
         let later = |e: ReadError| FirstContact::Later(e.to_string());
-        let (role, reading) = tokio::join!(venue.role_of(venue.account()), self.read());
-        if matches!(role, Ok(AccountRole::Agent { .. })) {
+        let role = async {
+            // The dearest of all reads: asked until it is answered, not again.
+            if self.role_known.get() { Ok(None) } else { venue.role_of(venue.account()).await.map(Some) }
+        };
+        let (role, reading) = tokio::join!(role, self.read());
+        if matches!(role, Ok(Some(AccountRole::Agent { .. }))) {
             return Err(FirstContact::AgentAddress);
         }
         role.map_err(later)?;
+        self.role_known.set(true);
         reading.map_err(|failed| FirstContact::Later(words_of(failed)))?;
         let dexes = self.dexes.borrow().clone();
         for dex in &dexes {
@@ -171,7 +178,9 @@ impl Desk {
         let known = self.dexes.borrow().clone();
         let (names, views) = tokio::join!(venue.perp_dexs(), join_all(known.iter().cloned().map(|d| self.read_dex(d))));
         let names = names?;
-        let mut views = views.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // A dex the venue no longer lists holds nothing; its refusal must not blind us to the others.
+        let listed = known.iter().zip(views).filter(|(dex, _)| names.contains(dex)).map(|(_, view)| view);
+        let mut views = listed.collect::<Result<Vec<_>, _>>()?;
         let unread = names.iter().filter(|dex| !known.contains(dex)).cloned();
         for view in join_all(unread.map(|dex| self.read_dex(dex))).await {
             views.push(view?);

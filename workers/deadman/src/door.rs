@@ -5,14 +5,16 @@
 use holdfast_core::report::{JobKind, JobProgress};
 use holdfast_ipc::conn::Conn;
 use holdfast_ipc::control::{ControlReply, ControlRequest};
-use holdfast_ipc::listen::Door;
+use holdfast_ipc::listen::{Door, Guest, Lobby};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
-/// Connections served at once.
+/// Clients that have asked and are answered at once; further ones wait their turn.
 const CLIENTS_MAX: usize = 4;
+/// Connections that have not asked yet: the oldest makes room.
+const LOBBY_MAX: usize = 64;
 /// A client that has not asked by then is dropped.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// A client that does not take a reply by then is dropped.
@@ -50,19 +52,18 @@ pub(crate) fn serve(
     let door = Door::open(path)?;
     tokio::task::spawn_local(async move {
         let room = Arc::new(Semaphore::new(CLIENTS_MAX));
+        let lobby = Lobby::new(LOBBY_MAX);
         loop {
-            // More clients than that wait in the kernel's queue, which is bounded too.
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match door.accept().await {
                 Ok(stream) => {
-                    let (wishes, told) = (wishes.clone(), told.subscribe());
-                    tokio::task::spawn_local(async move {
+                    let (wishes, told, room) = (wishes.clone(), told.clone(), Arc::clone(&room));
+                    let serve = move |guest| async move {
                         match Conn::over(stream) {
-                            Ok(conn) => client(conn, wishes, told).await,
+                            Ok(conn) => client(conn, guest, &room, wishes, &told).await,
                             Err(error) => tracing::warn!(%error, "refused at the door"),
                         }
-                        drop(permit);
-                    });
+                    };
+                    lobby.serve(serve).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "door");
@@ -90,16 +91,22 @@ pub(crate) const fn wanted(request: &ControlRequest) -> Option<JobKind> {
 
 async fn client(
     mut conn: Conn<ControlRequest, ControlReply>,
+    guest: Guest,
+    room: &Semaphore,
     wishes: mpsc::Sender<Wish>,
-    mut told: broadcast::Receiver<Told>,
+    told: &broadcast::Sender<Told>,
 ) {
     let request = match conn.reader.recv_within(ASK_WITHIN).await {
         Ok(request) => request,
         Err(error) => {
-            tracing::warn!(%error, "nothing understood at the door");
+            tracing::debug!(%error, "nothing understood at the door");
             return;
         }
     };
+    drop(guest);
+    // In the lobby nobody listens: what is told there is of no use.
+    let Ok(_place) = room.acquire().await else { return };
+    let mut told = told.subscribe();
     let Some(kind) = wanted(&request) else {
         let _ = conn.writer.send_within(&not_here(), TAKE_WITHIN).await;
         return;

@@ -66,7 +66,7 @@ fn set_up(ctx: &Ctx) -> Result<desk::Desk, String> {
     let mut config = VenueConfig::new(url, network, account, clock::now);
     config.total_timeout = ANSWER_WITHIN;
     let venue = Venue::new(config).map_err(|e| e.to_string())?;
-    let nonces = Nonces::open(&ctx.home.deadman_nonce(), key.address()).unwrap_or_else(|error| {
+    let nonces = Nonces::open_background(&ctx.home.deadman_nonce(), key.address()).unwrap_or_else(|error| {
         tracing::error!(%error, "nonces cannot be stored; reducing goes on without");
         Nonces::unstored()
     });

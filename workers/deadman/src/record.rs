@@ -6,6 +6,7 @@ use holdfast_ipc::clock;
 use serde::Serialize;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use tokio::sync::oneshot;
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]
@@ -26,11 +27,21 @@ pub(crate) struct Record {
     pub note: String,
 }
 
-/// Writes it by rename, so that a reader sees a whole document or none.
-pub(crate) fn write(home: &Home, record: &Record) {
-    if let Err(error) = try_write(home, record) {
-        tracing::warn!(%error, "the report could not be written");
+/// Writes it by rename, so that a reader sees a whole document or none. On a thread of its own: a disk that hangs holds
+/// up nothing. The answer comes when it is written, or the sender's end tells that it will not be.
+pub(crate) fn write(home: &Home, record: Record) -> oneshot::Receiver<()> {
+    let (done, written) = oneshot::channel();
+    let home = home.clone();
+    let spawned = std::thread::Builder::new().name("hf-record".to_owned()).spawn(move || {
+        if let Err(error) = try_write(&home, &record) {
+            tracing::warn!(%error, "the report could not be written");
+        }
+        let _ = done.send(());
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "no thread to write the report");
     }
+    written
 }
 
 fn try_write(home: &Home, record: &Record) -> std::io::Result<()> {

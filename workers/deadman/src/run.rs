@@ -25,14 +25,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Longest sleep of the loop: own gaps must be noticed.
 const TURN: Span = Span::from_ms(500);
 /// Not ready by then: ready all the same, with everything unknown. A dead venue is no reason to be absent.
 const READY_ANYWAY: Span = Span::from_ms(3000);
-/// Between two attempts at first contact.
+/// First pause between two attempts at first contact; doubles, because each one costs much of the venue's patience.
 const CONTACT_RETRY: Span = Span::from_ms(500);
+/// Longest pause between two attempts at first contact.
+const CONTACT_RETRY_MAX: Span = Span::from_ms(16_000);
 /// Progress of a running job is repeated this often, so that nobody takes waiting for death.
 const SAY_AGAIN: Span = Span::from_ms(2000);
 /// The venue unreachable this long after the supervisor's loss, and no paper venue alive: nothing is left to close.
@@ -53,6 +55,7 @@ pub(crate) struct Deadman {
     born: Tick,
     contact: Option<Later<Result<(), FirstContact>>>,
     contact_due: Option<Tick>,
+    contact_pause: Span,
     ladder: Option<Ladder>,
     errand: Option<Later<Event>>,
     wake: Option<Tick>,
@@ -66,6 +69,7 @@ pub(crate) struct Deadman {
     operator: Operator,
     loss_acted: bool,
     draining: bool,
+    writing: Option<oneshot::Receiver<()>>,
 }
 
 /// What ended one turn of the loop.
@@ -103,6 +107,7 @@ impl Deadman {
             born: now,
             contact: None,
             contact_due: Some(now),
+            contact_pause: CONTACT_RETRY,
             ladder: None,
             errand: None,
             wake: None,
@@ -116,6 +121,7 @@ impl Deadman {
             operator: Operator::default(),
             loss_acted: false,
             draining: false,
+            writing: None,
         }
     }
 
@@ -156,7 +162,7 @@ impl Deadman {
                 Woken::Order(order) => self.order(now, order),
                 Woken::ProcessEnded => {
                     tracing::error!("the supervisor's process ended");
-                    self.watch.sign(now, Sign::ProcessEnded);
+                    self.supervisor_ended(now, Sign::ProcessEnded);
                 }
                 Woken::Wish(wish) => {
                     tracing::warn!(kind = ?wish.kind, "asked at the door");
@@ -174,7 +180,8 @@ impl Deadman {
                 Woken::Contact(Err(error @ FirstContact::AgentAddress)) => return Exit::Failed(error.to_string()),
                 Woken::Contact(Err(error @ FirstContact::Later(_))) => {
                     tracing::warn!(%error, "first contact with the venue failed");
-                    self.contact_due = Some(now.after(CONTACT_RETRY));
+                    self.contact_due = Some(now.after(self.contact_pause));
+                    self.contact_pause = Span(self.contact_pause.0.saturating_mul(2)).min(CONTACT_RETRY_MAX);
                 }
             }
         }
@@ -213,11 +220,11 @@ impl Deadman {
         if self.loss_acted && self.watch.ended() {
             let venue_gone = self.unproven().is_some() && self.venue_went_with_the_tree(now);
             if venue_gone {
-                self.write_record("venue is gone with the tree: nothing left to close");
+                self.last_words("venue is gone with the tree: nothing left to close").await;
                 return Some(Exit::Drained);
             }
             if self.ladder.as_ref().is_none_or(Ladder::done) {
-                self.write_record("supervisor lost: the policy is carried out");
+                self.last_words("supervisor lost: the policy is carried out").await;
                 return Some(Exit::Drained);
             }
         }
@@ -239,7 +246,7 @@ impl Deadman {
             Order::SupervisorGone => {
                 self.linked = false;
                 tracing::error!("the supervisor's connection ended");
-                self.watch.sign(now, Sign::LinkEnded);
+                self.supervisor_ended(now, Sign::LinkEnded);
             }
             Order::Beat(ToWorker::Beat { mode, .. }) | Order::Message(ToWorker::Beat { mode, .. }) => {
                 self.watch.sign(now, Sign::Beat);
@@ -290,7 +297,7 @@ impl Deadman {
         self.begin(now, job, kind, None);
     }
 
-    fn begin(&mut self, now: Tick, job: JobId, kind: JobKind, reply: Option<tokio::sync::oneshot::Sender<u64>>) {
+    fn begin(&mut self, now: Tick, job: JobId, kind: JobKind, reply: Option<oneshot::Sender<u64>>) {
         tracing::warn!(job = job.0, ?kind, "reduce job begins");
         self.attempt = self.attempt.saturating_add(1);
         if let Some(reply) = reply {
@@ -356,7 +363,11 @@ impl Deadman {
         let verdict = progress.state.is_verdict();
         self.said = Some((progress, now));
         if self.loss_acted && verdict {
-            self.write_record("supervisor lost: working on the policy");
+            // One write at a time: a disk that hangs must not collect threads.
+            let busy = self.writing.as_mut().is_some_and(|w| w.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+            if !busy {
+                self.writing = Some(self.write_record("supervisor lost: working on the policy"));
+            }
         }
     }
 
@@ -407,6 +418,14 @@ impl Deadman {
         }
     }
 
+    /// If it was acted upon while it was only silent, that may be long ago: an end calls for a new look.
+    fn supervisor_ended(&mut self, now: Tick, sign: Sign) {
+        if !self.watch.ended() && self.unproven().is_none() {
+            self.loss_acted = false;
+        }
+        self.watch.sign(now, sign);
+    }
+
     fn supervisor_lost(&mut self, now: Tick) {
         if self.loss_acted {
             return;
@@ -430,7 +449,13 @@ impl Deadman {
             && record::paper_venue_is_gone(&self.ctx.home)
     }
 
-    fn write_record(&self, note: &str) {
+    /// The report, waited for a moment: nobody will write it after us.
+    async fn last_words(&self, note: &str) {
+        tracing::warn!(note, "leaving");
+        let _ = tokio::time::timeout(FAREWELL, self.write_record(note)).await;
+    }
+
+    fn write_record(&self, note: &str) -> oneshot::Receiver<()> {
         let boot = &self.ctx.boot;
         let policy = match boot.settings.deadman.on_supervisor_loss {
             OnSupervisorLoss::Cancel => "cancel",
@@ -445,7 +470,7 @@ impl Deadman {
             progress: self.said.as_ref().map(|(progress, _)| progress.clone()),
             note: note.to_owned(),
         };
-        record::write(&self.ctx.home, &record);
+        record::write(&self.ctx.home, record)
     }
 
     /// A clean stop: clears the venue's switch only when a fresh read shows the account flat; otherwise it stays armed.

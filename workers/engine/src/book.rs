@@ -39,6 +39,8 @@ pub struct Book {
     moved: Option<Tick>,
     /// Since when an order of ours may have moved anything: the next reading that must know of it is simply believed.
     blur: Option<Tick>,
+    /// An order of ours is on its way: a reading may know its effect before we do.
+    in_flight: bool,
 }
 
 impl Book {
@@ -48,6 +50,10 @@ impl Book {
             return Vec::new();
         }
         let found = positions(&view);
+        if self.in_flight {
+            self.account = Some(view);
+            return Vec::new();
+        }
         if self.blur.is_some_and(|since| view.read_at <= since.after(READ_LAG)) {
             self.account = Some(view);
             return Vec::new();
@@ -99,6 +105,20 @@ impl Book {
         self.account.as_ref()
     }
 
+    /// An order of ours is about to be sent: until it is answered, readings are kept and not compared.
+    pub const fn on_sending(&mut self) {
+        self.in_flight = true;
+    }
+
+    /// The order was answered, or nobody will: what was read meanwhile may already agree with what it did.
+    pub fn on_answered(&mut self, coin: &str, moved: Szi, now: Tick) {
+        self.in_flight = false;
+        self.on_executed(coin, moved, now);
+        if self.account.as_ref().is_some_and(|view| positions(view) == self.expected) {
+            self.moved = None;
+        }
+    }
+
     /// An order of ours was answered: so much was executed.
     pub fn on_executed(&mut self, coin: &str, moved: Szi, now: Tick) {
         if moved.is_zero() {
@@ -125,7 +145,7 @@ impl Book {
     /// Whether the readings have caught up with our own orders.
     #[must_use]
     pub const fn settled(&self) -> bool {
-        self.adopted && self.moved.is_none() && self.blur.is_none()
+        self.adopted && !self.in_flight && self.moved.is_none() && self.blur.is_none()
     }
 
     /// The position in a coin by the best knowledge there is, however old; the caller decides what age it accepts.
@@ -228,6 +248,22 @@ mod tests {
         assert_eq!(book.position("BTC"), Some(szi("0.5")));
         assert!(book.on_account(view(1000, "0.5")).is_empty());
         assert!(book.settled());
+    }
+
+    #[test]
+    fn a_reading_that_knows_of_our_order_before_we_do_is_no_drift() {
+        let mut book = Book::default();
+        book.on_account(view(1, "0"));
+        book.on_sending();
+        assert!(book.on_account(view(5000, "0.5")).is_empty());
+        assert!(!book.settled());
+        book.on_answered("BTC", szi("0.5"), at(5001));
+        assert!(book.settled(), "the reading agrees already");
+        book.on_sending();
+        book.on_answered("BTC", szi("-0.5"), at(6000));
+        assert!(!book.settled());
+        assert!(book.on_account(view(6100, "0.5")).is_empty(), "asked before");
+        assert!(book.on_account(view(6200, "0")).is_empty() && book.settled());
     }
 
     #[test]

@@ -152,18 +152,29 @@ impl Desk {
             Ok(permit) => permit,
             Err(missing) => return reject(RejectReason::PermitMissingOrExpired, missing.to_string()),
         };
-        let written = self.intent(intent, venue_clock.venue_ms(permit.deadline()));
-        if let Err(error) = self.scribe.append(Entry::Intent(written)).await {
-            return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string());
-        }
-        let on_disk = clock::now();
-        let result = opener.open(permit, order, &venue_clock).await;
-        let pace = Pace { begun, on_disk, answered: clock::now() };
+        let entry = Entry::Intent(self.intent(intent, venue_clock.venue_ms(permit.deadline())));
+        let writing = match self.scribe.begin(entry) {
+            Ok(writing) => writing,
+            Err(error) => return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string()),
+        };
+        let (unwritten, on_disk) = (RefCell::new(None), std::cell::Cell::new(begun));
+        let written = async {
+            let error = writing.written().await.err();
+            let durable = error.is_none();
+            *unwritten.borrow_mut() = error;
+            on_disk.set(clock::now());
+            durable
+        };
+        let result = opener.open_after(permit, order, &venue_clock, written).await;
+        let pace = Pace { begun, on_disk: on_disk.get(), answered: clock::now() };
         let (recorded, executed) = record(&result.outcome);
         // If this cannot be written the intent stays unsettled, and opening stays blocked.
         let entry = Entry::Outcome { cloid: intent.key().cloid.clone(), outcome: recorded.clone() };
         if self.scribe.append(entry).await.is_err() {
             tracing::warn!("the outcome of an opening could not be written down");
+        }
+        if let Some(error) = unwritten.into_inner() {
+            return reject(RejectReason::RecordedBeforeDispatchFailed, error.to_string());
         }
         match (&recorded, result.no_permit) {
             (Recorded::NotSent { why }, Some(_)) => reject(RejectReason::PermitMissingOrExpired, why.clone()),
@@ -261,8 +272,10 @@ impl Desk {
         let sent = self.reduce.close(reduction, at).await;
         let outcome = sent.single().cloned().unwrap_or_else(|| Outcome::Unknown(Unknown::Shape("no verdict".into())));
         let (recorded, executed) = record(&outcome);
-        if noted {
-            self.scribe.note(Entry::Outcome { cloid: key.cloid, outcome: recorded.clone() });
+        let entry = Entry::Outcome { cloid: key.cloid, outcome: recorded.clone() };
+        // Waited for only now that it is sent, so that an answered close is not taken for an unsettled one.
+        if noted && self.scribe.append(entry).await.is_err() {
+            tracing::warn!("the outcome of a close could not be written down");
         }
         let throttled = matches!(outcome.refusal(), Some(RefusalClass::AddressQuota));
         let whole = executed == before.abs();

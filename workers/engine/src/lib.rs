@@ -49,9 +49,21 @@ const READY_AFTER: Span = Span::from_ms(3000);
 /// An errand under way may finish for this long after the order to drain.
 const DRAIN: Span = Span::from_ms(1000);
 
+/// Waits for something that makes progress on another thread.
+async fn patiently<T>(work: impl Future<Output = T>, ctx: &Ctx) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(TURN, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => ctx.progress(),
+        }
+    }
+}
+
 /// Runs the engine until it is told to drain.
 pub async fn run(mut ctx: Ctx) -> Exit {
-    let Opened { scribe, journal_error, guard } = Scribe::open(&ctx.home.decisions(), &ctx.home.engine_cell());
+    let opening = Scribe::open(ctx.home.decisions(), ctx.home.engine_cell());
+    let Opened { scribe, journal_error, guard } = patiently(opening, &ctx).await;
     if let Some(error) = &journal_error {
         tracing::error!(error, "the decision journal is not open: closing only");
     }

@@ -1,8 +1,8 @@
 //! The daily loss limit and its durable baseline. Pure; the cell is written by the caller.
 //!
 //! * The baseline is the first equity read in a UTC day of the venue. It is on disk before it is relied on.
-//! * A breach is latched. It survives restarts and midnight. It is lifted by [`Guard::acknowledge`], or at a start
-//!   under a new supervisor epoch on a later day (an operator stopped and started the tree).
+//! * A breach is latched. It survives restarts, crashes and midnight. Only the operator lifts it, by `engine resume`
+//!   ([`Guard::acknowledge`]).
 //! * Deposits and withdrawals move equity too: a withdrawal can look like a loss (and then only blocks opening).
 
 use holdfast_core::ids::Epoch;
@@ -69,15 +69,6 @@ pub enum Change {
 }
 
 impl Guard {
-    /// At a start: lifts a breach of an earlier day under an earlier epoch. `true` if something changed.
-    pub fn begin(&mut self, venue_ms: u64, epoch: Epoch) -> bool {
-        let lifted = self.breach.is_some_and(|b| b.epoch != epoch && venue_ms / DAY_MS > b.day);
-        if lifted {
-            self.breach = None;
-        }
-        lifted
-    }
-
     /// Takes one equity reading in.
     pub fn on_equity(&mut self, equity_usd: Usd, venue_ms: u64, limit: Usd, epoch: Epoch) -> Change {
         let today = venue_ms / DAY_MS;
@@ -160,14 +151,10 @@ mod tests {
         assert_eq!(read(&mut guard, 2000, 6), Change::None, "midnight does not forget");
         let stored = serde_json::to_vec(&guard).unwrap();
         let mut again: Guard = serde_json::from_slice(&stored).unwrap();
-        assert!(!again.begin(5 * DAY_MS, Epoch(2)), "the same day");
-        assert!(!again.begin(6 * DAY_MS, Epoch(1)), "the engine alone was restarted");
+        assert_eq!(read(&mut again, 700, 7), Change::None, "nor does a restart");
         assert!(!again.permits());
-        assert!(again.begin(6 * DAY_MS, Epoch(2)));
-        assert_eq!(read(&mut again, 700, 6), Change::Baseline);
+        again.acknowledge();
+        assert_eq!(read(&mut again, 700, 7), Change::Baseline);
         assert!(again.permits());
-        guard.acknowledge();
-        assert_eq!(read(&mut guard, 700, 6), Change::Baseline);
-        assert!(guard.permits());
     }
 }

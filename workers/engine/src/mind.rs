@@ -355,9 +355,12 @@ impl Mind {
         self.reconciled = false;
     }
 
-    /// At the first venue time: lifts a breach of an earlier day under an earlier epoch.
-    pub fn begin_guard(&mut self, venue_ms: u64) -> bool {
-        self.guard.as_mut().is_some_and(|guard| guard.begin(venue_ms, self.epoch))
+    /// The operator resumed: a reached loss limit is lifted, and measured anew from the next reading.
+    pub fn acknowledge_limit(&mut self) {
+        if let Some(guard) = self.guard.as_mut() {
+            guard.acknowledge();
+            self.guard_stored = false;
+        }
     }
 
     /// The guard, to be stored or read.

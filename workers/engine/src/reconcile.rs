@@ -95,10 +95,12 @@ impl Desk {
             for intent in &waiting {
                 match self.ask(intent).await {
                     Verdict::Settled(how) => {
-                        tracing::info!(cloid = intent.cloid, how, "settled by asking");
-                        let entry = Entry::Settled { cloid: intent.cloid.clone(), how };
+                        let entry = Entry::Settled { cloid: intent.cloid.clone(), how: how.clone() };
                         match self.scribe.append(entry).await {
-                            Ok(()) => settled += 1,
+                            Ok(()) => {
+                                settled += 1;
+                                tracing::info!(cloid = intent.cloid, how, "settled by asking");
+                            }
                             Err(error) => left.push(error.to_string()),
                         }
                     }

@@ -3,15 +3,18 @@
 //! * The queue is bounded and every wait has a deadline: a disk that stalls restricts trading, it does not stop closing.
 //! * An entry that was not acknowledged in time counts as not written for the decision at hand; if it lands later, the
 //!   journal remembers an order that was never sent, and asking the venue settles it.
+//! * After a failed write the whole file is verified again from time to time; once that holds and a line can be written,
+//!   entries are accepted again. What happened meanwhile is not in it, so books are compared before anything is opened.
 
 use crate::loss::Guard;
 use holdfast_core::report::JournalHealth;
+use holdfast_core::time::Span;
 use holdfast_ipc::clock;
 use holdfast_store::Cell;
 use holdfast_store::journal::{Entry, Journal, Memory};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -20,6 +23,8 @@ use tokio::sync::oneshot;
 const QUEUE_MAX: usize = 256;
 /// Longest wait for an entry that must be on the disk first. Far below the time in which a silent worker is killed.
 const APPEND_DEADLINE: Duration = Duration::from_millis(500);
+/// Pause between attempts to verify and reopen a journal that failed.
+const REOPEN_EVERY: Span = Span::from_ms(2000);
 
 /// Why an entry is not known to be on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +50,8 @@ struct Shared {
     open: AtomicBool,
     /// The disk has not answered in time; cleared by its next answer.
     stalled: AtomicBool,
+    /// How often the journal was opened again after a failure.
+    reopened: AtomicU64,
 }
 
 /// The handle. Cheap to clone.
@@ -64,34 +71,53 @@ pub struct Opened {
     pub guard: Result<Guard, String>,
 }
 
+/// An entry on its way to the disk.
+pub struct Writing {
+    scribe: Scribe,
+    answer: oneshot::Receiver<Result<(), ScribeError>>,
+}
+
+impl Writing {
+    /// Returns when it is on the disk.
+    ///
+    /// # Errors
+    /// [`ScribeError`]; then the entry must be taken as not written.
+    pub async fn written(self) -> Result<(), ScribeError> {
+        self.scribe.wait(self.answer).await
+    }
+}
+
 impl Scribe {
-    /// Opens both files and starts the thread. Blocks for as long as the journal takes to verify: call it first.
-    #[must_use]
-    pub fn open(journal: &Path, cell: &Path) -> Opened {
+    /// Starts the thread and opens both files on it: a long journal takes long to verify, and beats go on meanwhile.
+    pub async fn open(journal: PathBuf, cell: PathBuf) -> Opened {
         let shared = Arc::new(Shared::default());
-        let (journal, journal_error) = match Journal::open(journal, clock::wall_ms()) {
-            Ok(journal) => {
-                *lock(&shared.memory) = journal.memory().clone();
-                shared.open.store(true, Ordering::SeqCst);
-                (Some(journal), None)
-            }
-            Err(error) => (None, Some(error.to_string())),
-        };
-        let (cell, guard) = match Cell::<Guard>::open(cell) {
-            Ok((cell, guard)) => (Some(cell), Ok(guard.unwrap_or_default())),
-            Err(error) => (None, Err(error.to_string())),
-        };
         let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let (found, opened) = oneshot::channel();
         let theirs = Arc::clone(&shared);
-        let started = std::thread::Builder::new()
-            .name("hf-scribe".to_owned())
-            .spawn(move || write(&queue, journal, cell, &theirs));
-        let (jobs, journal_error) = match started {
-            Ok(_) => (Some(jobs), journal_error),
-            Err(error) => {
-                shared.open.store(false, Ordering::SeqCst);
-                (None, Some(format!("the journal's thread does not start: {error}")))
+        let started = std::thread::Builder::new().name("hf-scribe".to_owned()).spawn(move || {
+            let (journal, journal_error) = match Journal::open(&journal, clock::wall_ms()) {
+                Ok(journal) => (Some(journal), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let (cell, guard) = match Cell::<Guard>::open(&cell) {
+                Ok((cell, guard)) => (Some(cell), Ok(guard.unwrap_or_default())),
+                Err(error) => (None, Err(error.to_string())),
+            };
+            if let Some(journal) = &journal {
+                *lock(&theirs.memory) = journal.memory().clone();
+                theirs.open.store(true, Ordering::SeqCst);
             }
+            // Nobody waits any more only when the process ends.
+            let _ = found.send((journal_error, guard));
+            write(&queue, journal, cell, &theirs);
+        });
+        let gone = |why: String| (Some(why.clone()), Err(why));
+        let (jobs, (journal_error, guard)) = match started {
+            Ok(_) => {
+                let answer = opened.await.unwrap_or_else(|_| gone("the journal's thread ended".to_owned()));
+                (Some(jobs), answer)
+            }
+            Err(error) => (None, gone(format!("the journal's thread does not start: {error}"))),
         };
         Opened { scribe: Self { jobs, shared }, journal_error, guard }
     }
@@ -101,9 +127,17 @@ impl Scribe {
     /// # Errors
     /// [`ScribeError`]; then the entry must be taken as not written.
     pub async fn append(&self, entry: Entry) -> Result<(), ScribeError> {
+        self.begin(entry)?.written().await
+    }
+
+    /// Begins to write an entry; the disk works while the caller does something else.
+    ///
+    /// # Errors
+    /// [`ScribeError::Stalled`] when the queue is full.
+    pub fn begin(&self, entry: Entry) -> Result<Writing, ScribeError> {
         let (done, answer) = oneshot::channel();
         self.send(Job::Append(clock::wall_ms(), Box::new(entry), Some(done)))?;
-        self.wait(answer).await
+        Ok(Writing { scribe: self.clone(), answer })
     }
 
     /// Queues an entry that nothing waits for; `false` when it could not be queued.
@@ -140,6 +174,12 @@ impl Scribe {
         self.jobs.is_some() && self.shared.open.load(Ordering::SeqCst) && !self.shared.stalled.load(Ordering::SeqCst)
     }
 
+    /// How often the journal was opened again after a failure: when this moves, entries are missing in it.
+    #[must_use]
+    pub fn reopened(&self) -> u64 {
+        self.shared.reopened.load(Ordering::SeqCst)
+    }
+
     /// For the supervisor.
     #[must_use]
     pub fn health(&self) -> JournalHealth {
@@ -171,28 +211,57 @@ fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
 }
 
 fn write(queue: &Receiver<Job>, mut journal: Option<Journal>, mut cell: Option<Cell<Guard>>, shared: &Shared) {
-    while let Ok(job) = queue.recv() {
-        match job {
-            Job::Append(at_ms, entry, done) => {
-                let result = append(journal.as_mut(), at_ms, &entry, shared);
-                shared.stalled.store(false, Ordering::SeqCst);
-                if let Some(done) = done {
-                    // Whoever asked may have given up waiting.
-                    let _ = done.send(result);
-                }
-            }
-            Job::Flush(done) => {
-                let _ = done.send(Ok(()));
-            }
-            Job::Guard(guard, done) => {
-                let result = match cell.as_mut() {
-                    Some(cell) => cell.store(&guard).map_err(|e| ScribeError::Failed(e.to_string())),
-                    None => Err(ScribeError::Failed("the loss guard's file is not open".to_owned())),
-                };
-                shared.stalled.store(false, Ordering::SeqCst);
+    let mut tried = clock::now();
+    loop {
+        match queue.recv_timeout(Duration::from_nanos(REOPEN_EVERY.0)) {
+            Ok(job) => carry_out(job, journal.as_mut(), cell.as_mut(), shared),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let latched = journal.as_mut().filter(|journal| !journal.health().healthy);
+        if let Some(journal) = latched
+            && clock::now().since(tried) >= REOPEN_EVERY
+        {
+            reopen(journal, shared);
+            tried = clock::now();
+        }
+    }
+}
+
+fn carry_out(job: Job, journal: Option<&mut Journal>, cell: Option<&mut Cell<Guard>>, shared: &Shared) {
+    match job {
+        Job::Append(at_ms, entry, done) => {
+            let result = append(journal, at_ms, &entry, shared);
+            shared.stalled.store(false, Ordering::SeqCst);
+            if let Some(done) = done {
+                // Whoever asked may have given up waiting.
                 let _ = done.send(result);
             }
         }
+        Job::Flush(done) => {
+            let _ = done.send(Ok(()));
+        }
+        Job::Guard(guard, done) => {
+            let result = match cell {
+                Some(cell) => cell.store(&guard).map_err(|e| ScribeError::Failed(e.to_string())),
+                None => Err(ScribeError::Failed("the loss guard's file is not open".to_owned())),
+            };
+            shared.stalled.store(false, Ordering::SeqCst);
+            let _ = done.send(result);
+        }
+    }
+}
+
+fn reopen(journal: &mut Journal, shared: &Shared) {
+    match journal.reopen(clock::wall_ms()) {
+        Ok(()) => {
+            lock(&shared.memory).clone_from(journal.memory());
+            // Counted before entries are accepted: whoever sees it open sees that it was closed.
+            shared.reopened.fetch_add(1, Ordering::SeqCst);
+            shared.open.store(true, Ordering::SeqCst);
+            tracing::warn!("the journal was verified and accepts entries again");
+        }
+        Err(error) => tracing::debug!(%error, "the journal cannot be opened again yet"),
     }
 }
 
@@ -204,10 +273,14 @@ fn append(journal: Option<&mut Journal>, at_ms: u64, entry: &Entry, shared: &Sha
             Ok(())
         }
         Err(error) => {
+            let was_open = shared.open.load(Ordering::SeqCst);
             if !journal.health().healthy {
                 shared.open.store(false, Ordering::SeqCst);
             }
-            tracing::error!(%error, "journal");
+            // Said once; until it is opened again every entry fails in the same way.
+            if was_open {
+                tracing::error!(%error, "journal");
+            }
             Err(ScribeError::Failed(error.to_string()))
         }
     }

@@ -18,6 +18,13 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use thiserror::Error;
 
+/// Request weight per minute of a real venue that this worker may use: what the sensor leaves, less some for deadman.
+const LIVE_WEIGHT: u32 = 240;
+/// How much of it is kept for exits.
+const LIVE_EXIT_RESERVE: u32 = 60;
+/// The paper venue is ours and takes what we ask.
+const PAPER_WEIGHT: u32 = 100_000;
+
 /// Why the engine cannot work at all. Risk: none is added; deadman and the operator can still close.
 #[derive(Debug, Error)]
 pub(crate) enum SetupError {
@@ -54,7 +61,12 @@ pub(crate) fn desk(boot: &Bootstrap, home: &Home, scribe: Scribe) -> Result<Desk
         (Profile::Live, None) => return Err(SetupError::Missing("live section")),
         (Profile::Monitor, _) => return Err(SetupError::Missing("trading profile: a monitor cannot trade")),
     };
-    let config = VenueConfig::new(url, network, account.parse::<Address>()?, clock::now);
+    let mut config = VenueConfig::new(url, network, account.parse::<Address>()?, clock::now);
+    if boot.settings.profile == Profile::Paper {
+        config.weight_per_minute = PAPER_WEIGHT;
+    } else {
+        (config.weight_per_minute, config.exit_reserve) = (LIVE_WEIGHT, LIVE_EXIT_RESERVE);
+    }
     let venue = Venue::new(config)?;
     let key = Arc::new(AgentKey::load(&home.engine_key())?);
     let nonces = Nonces::open(&home.engine_nonce(), key.address()).unwrap_or_else(|error| {

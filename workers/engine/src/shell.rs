@@ -84,10 +84,11 @@ pub(crate) struct Shell {
     skew_ms: Option<i64>,
     health: Option<JournalHealth>,
     health_at: Tick,
+    /// How often the journal had been opened again when its gaps were last dealt with.
+    reopened: u64,
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
-    guard_begun: bool,
     /// The venue recovered another signer from our signature: nothing is opened until this process is replaced.
     halted: Option<String>,
 }
@@ -117,10 +118,10 @@ impl Shell {
             skew_ms: None,
             health: None,
             health_at: Tick(0),
+            reopened: 0,
             said: None,
             guard_error: None,
             limit_told: false,
-            guard_begun: false,
             halted: None,
         }
     }
@@ -144,6 +145,12 @@ impl Shell {
             self.retry_at = Tick(0);
             self.said = None;
         }
+        if matches!(message, ToWorker::Acknowledge {}) {
+            tracing::warn!("the operator resumed: the loss limit starts anew from the next reading");
+            self.mind.acknowledge_limit();
+            // What still stands in the way is said again.
+            self.limit_told = false;
+        }
     }
 
     pub(crate) fn on_feed(&mut self, message: FromSensor) {
@@ -166,6 +173,7 @@ impl Shell {
             self.desk.venue_clock.set(None);
             self.clock_at = Tick(0);
         }
+        self.mind_the_gap();
         let desk = Rc::clone(&self.desk);
         let seen = Seen { received: view.received, heard: clock::now() };
         let wish = {
@@ -187,14 +195,19 @@ impl Shell {
         }
     }
 
-    fn on_account(&mut self, view: AccountView) {
-        let venue_ms = view.venue_ms;
-        if !self.guard_begun {
-            self.guard_begun = true;
-            if self.mind.begin_guard(venue_ms) {
-                tracing::warn!("the loss limit of an earlier day is lifted by this operator start");
+    /// A journal that was closed for a while lacks what happened meanwhile: books are compared before anything is opened.
+    fn mind_the_gap(&mut self) {
+        let reopened = self.desk.scribe.reopened();
+        if reopened != self.reopened {
+            self.reopened = reopened;
+            self.mind.void_reconciled();
+            if self.owed.is_none() {
+                self.owed = Some(None);
             }
         }
+    }
+
+    fn on_account(&mut self, view: AccountView) {
         let (drifts, change) = self.mind.on_account(view);
         if change == Change::Breached {
             self.limit_told = false;
@@ -205,12 +218,10 @@ impl Shell {
             let detail = format!("a position moved without an order of the engine ({})", shown.join("; "));
             tracing::warn!(detail, "incident");
             self.mind.void_reconciled();
-            if self.owed.is_none() {
-                self.owed = Some(None);
-            }
             let reason = LatchReason::InventoryMismatchReconcileRequired;
             if !self.link.report(FromWorker::Trip(LatchTrip { reason, detail })) {
-                tracing::warn!("the incident could not be reported; opening stays off until books are compared");
+                // Reported, the supervisor asks for a comparison; unheard, we owe it to ourselves.
+                self.owed = self.owed.or(Some(None));
             }
         }
     }
@@ -235,6 +246,7 @@ impl Shell {
 
     /// Reports what is due. Called at every turn of the loop.
     pub(crate) fn report(&mut self, now: Tick) {
+        self.mind_the_gap();
         let health = self.desk.scribe.health();
         let changed = self.health.is_none_or(|old| old.healthy != health.healthy || old.unsettled != health.unsettled);
         if (changed || now.since(self.health_at) >= HEALTH_EVERY) && self.link.report(FromWorker::Journal(health)) {
@@ -280,9 +292,11 @@ impl Shell {
         if self.desk.asset.borrow().is_some()
             && let Some(closing) = self.mind.close_due(now)
         {
+            self.mind.book.on_sending();
             return Some(Errand::Close(closing, touch(self.mind.market(), now)));
         }
         if let Some((intent, draft, seen)) = self.opening.take() {
+            self.mind.book.on_sending();
             return Some(Errand::Open(intent, draft, seen));
         }
         if now >= self.guard_retry_at
@@ -347,7 +361,7 @@ impl Shell {
                     self.halted = Some(words(&recorded));
                     self.limit_told = false;
                 }
-                self.mind.book.on_executed(&self.desk.coin, moved, now);
+                self.mind.book.on_answered(&self.desk.coin, moved, now);
                 if matches!(recorded, Recorded::Unknown { .. }) {
                     self.mind.book.on_unknown(now);
                     self.retry_at = now;
@@ -367,6 +381,7 @@ impl Shell {
                 self.tell(draft, CycleAction::Open { is_buy, size, px });
             }
             Opened::Rejected(reason, why) => {
+                self.mind.book.on_answered(&self.desk.coin, Szi::FLAT, now);
                 draft.detail = format!("{}; {why}", draft.detail);
                 self.tell(draft, CycleAction::Rejected { reason });
             }
@@ -375,7 +390,7 @@ impl Shell {
 
     fn on_closed(&mut self, closing: Closing, closed: Closed, now: Tick) {
         let Closed { end, sent, moved, unknown, rejected, detail } = closed;
-        self.mind.book.on_executed(&self.desk.coin, moved, now);
+        self.mind.book.on_answered(&self.desk.coin, moved, now);
         if unknown {
             self.mind.book.on_unknown(now);
         }
@@ -417,7 +432,8 @@ impl Shell {
                     return;
                 }
             }
-            self.said = Some(detail);
+            // What was not reported to this request must still be.
+            self.said = current.then_some(detail);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::logs;
+use crate::orphan::{ORPHANED, outlives_supervisor};
 use holdfast_core::ids::Role;
 use holdfast_core::limits::HELLO_DEADLINE;
 use holdfast_ipc::IpcError;
@@ -15,8 +16,6 @@ use std::io::Read;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Exit code of a worker whose supervisor went away.
-pub(crate) const ORPHANED: i32 = 75;
 /// Longest bootstrap line accepted.
 const BOOTSTRAP_BYTES_MAX: u64 = 256 * 1024;
 
@@ -185,7 +184,7 @@ fn platform(boot: &Bootstrap) -> Result<(), BirthError> {
     let _ = prctl::set_name(&name);
     // `set_dumpable` is not used: it would hide /proc/PID from the owner's own doctor and drills.
     let _ = prctl::set_no_new_privs();
-    if !crate::ctx::outlives_supervisor(boot.role) {
+    if !outlives_supervisor(boot.role) {
         prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
             .map_err(|e| BirthError::Os { what: "cannot arm the parent-death signal", source: e.into() })?;
         let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
@@ -199,12 +198,6 @@ fn platform(boot: &Bootstrap) -> Result<(), BirthError> {
 #[cfg(not(target_os = "linux"))]
 fn platform(_boot: &Bootstrap) -> Result<(), BirthError> {
     Ok(())
-}
-
-/// Ends this process without unwinding or waiting.
-pub(crate) fn end_now(code: i32) {
-    #[expect(clippy::exit, reason = "the one place a worker ends from inside a task: its supervisor is gone")]
-    std::process::exit(code)
 }
 
 fn install_panic_hook() {

@@ -1,6 +1,6 @@
 //! A worker's link to its supervisor: orders in, reports out, beats in between.
 
-use holdfast_core::ids::Role;
+use crate::orphan::{end_now, outlives_supervisor};
 use holdfast_core::limits::{PEER_QUEUE_MAX, TICK};
 use holdfast_ipc::bootstrap::{Bootstrap, Home};
 use holdfast_ipc::clock;
@@ -104,12 +104,6 @@ impl Ctx {
     }
 }
 
-/// Deadman acts when the supervisor is gone; the paper venue stands for an exchange that does not die with us, so that
-/// deadman has something to act on. Everything else ends at once.
-pub(crate) const fn outlives_supervisor(role: Role) -> bool {
-    matches!(role, Role::Deadman | Role::Venue)
-}
-
 async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survives: bool, pulse: Rc<Notify>) {
     loop {
         let order = match reader.recv().await {
@@ -123,7 +117,7 @@ async fn read(mut reader: Reader<ToWorker>, orders: mpsc::Sender<Order>, survive
             Err(error) => {
                 if !survives {
                     tracing::error!(%error, "the supervisor is gone; ending");
-                    crate::birth::end_now(crate::birth::ORPHANED);
+                    end_now();
                 }
                 let _ = orders.send(Order::SupervisorGone).await;
                 return;

@@ -9,6 +9,7 @@
 mod birth;
 mod ctx;
 pub mod logs;
+mod orphan;
 
 pub use birth::{BirthError, Exit, run};
 pub use ctx::{Ctx, Link, Order};

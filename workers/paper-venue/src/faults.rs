@@ -2,13 +2,13 @@
 //!
 //! | kind | effect | `value` (default) | lasts by default |
 //! |---|---|---|---|
-//! | `latency` | the request waits before it is processed; `{"ms","where":"after"}` delays the answer instead | ms (1000) | until cleared |
+//! | `latency` | the request waits before it is processed; `{"ms","where":"after","path"}` delays the answer instead, or only one path | ms (1000) | until cleared |
 //! | `http_error` | answers with that status, processes nothing; `{"status","path":"/info"\|"/exchange"}` narrows it | status (503) | until cleared |
 //! | `garbage_body` | the request is processed, the answer is 200 and not JSON | `"/info"`, `"/exchange"` (both) | once |
 //! | `drop_after_execute` | an action is executed and the connection closed without an answer | none | once |
 //! | `ws_drop` | every socket is cut without a close frame; with `for_ms` none is taken meanwhile | none | once |
-//! | `feed_freeze` | the market stands still: the same book with the same time is served | none | until cleared |
-//! | `feed_gap` | no market message is sent over sockets; the market moves on | none | until cleared |
+//! | `feed_freeze` | the market stands still: the same book with the same time is served | none, `"crossed"`, `"one_sided"`: how that book looks | until cleared |
+//! | `feed_gap` | no market message is sent over sockets; the market moves on | none; `"duplicate"` sends each twice, `"reorder"` each after the next one, instead | until cleared |
 //! | `price_jump` | every price of the coin (all without `coin`) is moved; undone when it ends | bps, signed (-500) | until cleared |
 //! | `reject_all` | every order, cancel and other action is refused | text | until cleared |
 //! | `reject_open` | orders that would add exposure are refused, others pass | text | until cleared |
@@ -215,7 +215,10 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
     let within = |v: Option<i64>, low: i64, high: i64| v.is_some_and(|v| (low..=high).contains(&v));
     let path = |v: &Value| v.is_null() || matches!(v.as_str(), Some("/info" | "/exchange"));
     let (fits, want) = match kind {
-        Kind::Latency => (within(number(&given, "ms"), 0, 600_000), "milliseconds, at most 600000"),
+        Kind::Latency => (
+            within(number(&given, "ms"), 0, 600_000) && given.get("path").is_none_or(path),
+            "milliseconds, at most 600000",
+        ),
         Kind::LateFill => (within(given.as_i64(), 0, 600_000), "milliseconds, at most 600000"),
         Kind::HttpError => (
             within(number(&given, "status"), 400, 599) && given.get("path").is_none_or(path),
@@ -233,12 +236,15 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
         }
         Kind::GarbageBody => (path(&given), "\"/info\" or \"/exchange\""),
         Kind::RejectAll | Kind::RejectOpen => (given.is_null() || given.is_string(), "a text"),
-        Kind::DropAfterExecute
-        | Kind::WsDrop
-        | Kind::FeedFreeze
-        | Kind::FeedGap
-        | Kind::PostOnlyWindow
-        | Kind::SessionTerminated => (given.is_null(), "this kind takes none"),
+        Kind::FeedFreeze => {
+            (given.is_null() || matches!(given.as_str(), Some("crossed" | "one_sided")), "\"crossed\" or \"one_sided\"")
+        }
+        Kind::FeedGap => {
+            (given.is_null() || matches!(given.as_str(), Some("duplicate" | "reorder")), "\"duplicate\" or \"reorder\"")
+        }
+        Kind::DropAfterExecute | Kind::WsDrop | Kind::PostOnlyWindow | Kind::SessionTerminated => {
+            (given.is_null(), "this kind takes none")
+        }
     };
     if fits { Ok(given) } else { Err(BadFault::Value(want)) }
 }

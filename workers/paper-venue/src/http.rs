@@ -68,7 +68,9 @@ impl App {
         let latency = {
             let mut venue = self.venue();
             let now = boot_ms(&venue);
-            venue.ex.faults.take(Fault::Latency, None, now)
+            let here = |v: &Value| v.get("path").and_then(Value::as_str).is_none_or(|p| p == path);
+            let slow = venue.ex.faults.peek(Fault::Latency, None, now).is_some_and(here);
+            if slow { venue.ex.faults.take(Fault::Latency, None, now) } else { None }
         };
         let ms = latency.as_ref().and_then(|v| faults::number(v, "ms")).and_then(|v| u64::try_from(v).ok());
         let after = latency.as_ref().and_then(|v| v.get("where")).and_then(Value::as_str) == Some("after");

@@ -54,6 +54,8 @@ pub(crate) struct Venue {
     sent_trades: BTreeMap<String, u64>,
     prints: BTreeSet<String>,
     rounds: u64,
+    /// Messages an injected fault keeps back until the next one has gone out.
+    held: BTreeMap<Topic, Value>,
 }
 
 impl Venue {
@@ -66,6 +68,7 @@ impl Venue {
             sent_trades: BTreeMap::new(),
             prints: BTreeSet::new(),
             rounds: 0,
+            held: BTreeMap::new(),
         }
     }
 
@@ -287,11 +290,30 @@ impl Venue {
                 | Topic::UserNonFundingLedgerUpdates { .. } => continue,
             };
             let own = matches!(topic, Topic::ClearinghouseState { .. } | Topic::OpenOrders { .. });
-            if !self.rounds.is_multiple_of(every) || (!own && gap(&self.ex, coin)) {
+            if !self.rounds.is_multiple_of(every) {
                 continue;
             }
-            if let Some(data) = self.current(&topic, now) {
-                self.hub.publish(&topic, || data);
+            let Some(data) = self.current(&topic, now) else { continue };
+            let fault = self.ex.faults.peek(Fault::FeedGap, coin, now.boot_ms()).filter(|_| !own);
+            match fault.map(|value| value.as_str().unwrap_or("silent").to_owned()).as_deref() {
+                None => {
+                    self.held.remove(&topic);
+                    self.hub.publish(&topic, || data);
+                }
+                Some("duplicate") => {
+                    self.hub.publish(&topic, || data.clone());
+                    self.hub.publish(&topic, || data);
+                }
+                Some("reorder") => match self.held.remove(&topic) {
+                    None => {
+                        self.held.insert(topic, data);
+                    }
+                    Some(older) => {
+                        self.hub.publish(&topic, || data);
+                        self.hub.publish(&topic, || older);
+                    }
+                },
+                Some(_) => {}
             }
         }
         for coin in std::mem::take(&mut self.prints) {

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes kept in hand for the lines that arrive when the disk is full.
 const BALLAST: usize = 64 * 1024;
+/// No line is longer.
+const MAX_LINE: u64 = 64 * 1024;
 
 /// One line of `orders.jsonl`. Fields that do not apply are null.
 #[derive(Clone, Debug, Serialize)]
@@ -91,15 +93,10 @@ impl Witness {
     }
 
     fn reopen(&mut self) {
+        // A line torn by a kill belongs to an action nobody was answered for; it is cut off so that every line can be read.
+        let whole = cut_torn_line(&self.path);
         self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
-        self.healthy = self.file.is_some();
-        // A line torn by a kill is ended, so that the next one stands alone.
-        if let Some(file) = self.file.as_mut()
-            && is_torn(&self.path)
-            && file.write_all(b"\n").is_err()
-        {
-            self.healthy = false;
-        }
+        self.healthy = self.file.is_some() && whole;
     }
 
     fn hold_ballast(&mut self) {
@@ -144,6 +141,14 @@ impl Witness {
         }
     }
 
+    /// Writes one byte and takes it back: an empty write would prove nothing.
+    fn probe(&mut self) -> io::Result<()> {
+        let file = self.file.as_mut().ok_or_else(|| io::Error::other("not open"))?;
+        let before = file.metadata()?.len();
+        file.write_all(b"\n")?;
+        file.set_len(before)
+    }
+
     /// Whether an opening order can be witnessed; while not, tries to get there again.
     pub fn ready(&mut self) -> bool {
         if self.healthy && self.has_ballast {
@@ -152,11 +157,10 @@ impl Witness {
         if !self.has_ballast {
             self.hold_ballast();
         }
-        // An empty append proves nothing: a newline between lines does, and readers skip it.
         if self.file.is_none() {
             self.reopen();
         }
-        self.healthy = self.has_ballast && self.append(b"\n").is_ok();
+        self.healthy = self.has_ballast && self.probe().is_ok();
         self.healthy
     }
 
@@ -179,18 +183,28 @@ impl Witness {
     }
 }
 
-/// Whether a file ends in the middle of a line.
-fn is_torn(path: &Path) -> bool {
-    let last = File::open(path).and_then(|mut file| {
-        if !file.metadata()?.is_file() {
-            return Ok(b'\n');
+/// Ends the file after its last whole line; false when that cannot be done.
+fn cut_torn_line(path: &Path) -> bool {
+    let cut = || -> io::Result<()> {
+        let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Ok(());
         }
-        let mut last = [b'\n'];
-        if file.seek(SeekFrom::End(-1)).is_ok() {
-            file.read_exact(&mut last)?;
+        let from = meta.len().saturating_sub(MAX_LINE);
+        file.seek(SeekFrom::Start(from))?;
+        let mut tail = Vec::new();
+        file.take(MAX_LINE).read_to_end(&mut tail)?;
+        if tail.is_empty() || tail.last() == Some(&b'\n') {
+            return Ok(());
         }
-        let [byte] = last;
-        Ok(byte)
-    });
-    last.is_ok_and(|byte| byte != b'\n')
+        let kept = tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at.saturating_add(1));
+        let len = from.saturating_add(u64::try_from(kept).unwrap_or(0));
+        OpenOptions::new().write(true).open(path)?.set_len(len)
+    };
+    cut().is_ok()
 }

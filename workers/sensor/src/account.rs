@@ -1,5 +1,6 @@
-//! Reading the account over HTTP: every dex in use, once a second where the venue's weights allow, and right after a
-//! fill. One loop, one question at a time, each with the client's deadline.
+//! Reading the account over HTTP: every dex in use, once a second while something is open and every other second while
+//! nothing is, where the venue's weights allow; and right after a fill. One loop, one question at a time, each with the
+//! client's deadline.
 
 use holdfast_core::limits::ACCOUNT_MAX_AGE;
 use holdfast_core::money::Usd;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-/// Pause between readings when weights allow.
+/// Pause between readings while something is open, when weights allow.
 const EVERY: Span = Span::from_ms(1000);
+/// ... and while nothing is: a fill asks for a reading by itself.
+const EVERY_FLAT: Span = Span::from_ms(2000);
 /// Shortest pause, however many fills come: a burst of fills is one reading.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Pause after a reading that failed.
@@ -29,7 +32,8 @@ const QUOTA_EVERY_LIVE: Span = Span::from_ms(30_000);
 const WEIGHT_PER_MINUTE: u64 = 800;
 const WEIGHT_PER_DEX: u64 = 22;
 
-const _: () = assert!(EVERY.0 < ACCOUNT_MAX_AGE.0 / 2, "one failed reading does not make the account unknown by age");
+const _: () =
+    assert!(EVERY_FLAT.0 < ACCOUNT_MAX_AGE.0 / 2, "one failed reading does not make the account unknown by age");
 
 /// What came of a reading.
 #[derive(Debug)]
@@ -51,10 +55,11 @@ pub(crate) enum AccountReading {
 }
 
 /// Pause between readings of this many dexes.
-fn pace(paper: bool, dexes: usize) -> Duration {
+fn pace(paper: bool, dexes: usize, flat: bool) -> Duration {
+    let every = if flat { EVERY_FLAT } else { EVERY };
     let cost = u64::try_from(dexes).unwrap_or(u64::MAX).saturating_mul(WEIGHT_PER_DEX);
     let share = cost.saturating_mul(60_000) / WEIGHT_PER_MINUTE;
-    Duration::from_millis(if paper { EVERY.as_ms() } else { EVERY.as_ms().max(share) })
+    Duration::from_millis(if paper { every.as_ms() } else { every.as_ms().max(share) })
 }
 
 /// Reads until nobody listens.
@@ -62,8 +67,10 @@ pub(crate) async fn follow(venue: Venue, paper: bool, poke: Rc<Notify>, out: mps
     let mut reader = Reader { venue, paper, role_known: false, dexes: None, quota: None, quota_asked: None };
     loop {
         let reading = reader.read().await;
-        let failed = matches!(reading, AccountReading::Unknown(_));
-        let pause = if failed { AFTER_FAILURE } else { pace(reader.paper, reader.dex_count()) };
+        let pause = match &reading {
+            AccountReading::Known { view, .. } => pace(reader.paper, reader.dex_count(), view.is_flat()),
+            AccountReading::Unknown(_) | AccountReading::Agent { .. } => AFTER_FAILURE,
+        };
         if out.send(reading).await.is_err() {
             return;
         }
@@ -193,11 +200,19 @@ mod tests {
 
     #[test]
     fn the_pace_keeps_to_the_weights_of_a_real_venue() {
-        for (paper, dexes, ms) in [(true, 1, 1000), (true, 9, 1000), (false, 1, 1650), (false, 2, 3300)] {
-            assert_eq!(pace(paper, dexes), Duration::from_millis(ms), "{paper} {dexes}");
+        let rows = [
+            (true, 1, false, 1000),
+            (true, 9, false, 1000),
+            (true, 1, true, 2000),
+            (false, 1, false, 1650),
+            (false, 1, true, 2000),
+            (false, 2, true, 3300),
+        ];
+        for (paper, dexes, flat, ms) in rows {
+            assert_eq!(pace(paper, dexes, flat), Duration::from_millis(ms), "{paper} {dexes} {flat}");
         }
         for dexes in 1..20 {
-            let per_minute = 60_000 / pace(false, dexes).as_millis() * u128::try_from(dexes).unwrap() * 22;
+            let per_minute = 60_000 / pace(false, dexes, false).as_millis() * u128::try_from(dexes).unwrap() * 22;
             assert!(per_minute <= u128::from(WEIGHT_PER_MINUTE), "{dexes}");
         }
     }

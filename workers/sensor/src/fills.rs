@@ -97,10 +97,9 @@ mod tests {
             r#"{{"channel":"userFills","data":{{"isSnapshot":{snapshot},"user":"0x1719884eb866cb12b2287399b15f7db5e7d775ea","fills":[{}]}}}}"#,
             fills.join(",")
         );
-        match parse_message(text.as_bytes()).unwrap() {
-            WireMessage::UserFills(batch) => batch,
-            other => panic!("{other:?}"),
-        }
+        let message = parse_message(text.as_bytes()).unwrap();
+        let WireMessage::UserFills(batch) = message else { panic!("{message:?}") };
+        batch
     }
 
     fn tids(fresh: &[FillView]) -> Vec<u64> {

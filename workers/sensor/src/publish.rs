@@ -29,13 +29,23 @@ pub(crate) struct Output {
     book_due: Tick,
     health_state: Option<MarketState>,
     health_at: Tick,
+    account_lost: bool,
 }
 
 impl Output {
     /// Says nothing yet.
     pub(crate) const fn new(link: Link, publisher: Publisher<FromSensor>, coin: String) -> Self {
-        Self { link, publisher, coin, said_state: None, said_book: None,
-            book_due: Tick(0), health_state: None, health_at: Tick(0) }
+        Self {
+            link,
+            publisher,
+            coin,
+            said_state: None,
+            said_book: None,
+            book_due: Tick(0),
+            health_state: None,
+            health_at: Tick(0),
+            account_lost: false,
+        }
     }
 
     /// Passes on a new book or a change of state, and health when due.
@@ -73,7 +83,10 @@ impl Output {
     }
 
     /// Passes on the account.
-    pub(crate) fn account(&self, view: Box<AccountView>) {
+    pub(crate) fn account(&mut self, view: Box<AccountView>) {
+        if std::mem::take(&mut self.account_lost) {
+            tracing::info!("the account is known again");
+        }
         self.publisher.publish(&FromSensor::Account(view.clone()), Some(ACCOUNT_KEY));
         if !self.link.report(FromWorker::Account(view)) {
             tracing::warn!("the supervisor takes no reports");
@@ -81,8 +94,11 @@ impl Output {
     }
 
     /// Says that the account is not known; a new follower hears this, not the last good reading.
-    pub(crate) fn account_unknown(&self, detail: String) {
-        tracing::warn!(detail, "the account could not be read");
+    pub(crate) fn account_unknown(&mut self, detail: String) {
+        // An outage is one line, not two a second.
+        if !std::mem::replace(&mut self.account_lost, true) {
+            tracing::warn!(detail, "the account could not be read");
+        }
         self.publisher.publish(&FromSensor::AccountUnknown { detail: detail.clone() }, Some(ACCOUNT_KEY));
         if !self.link.report(FromWorker::AccountUnknown { detail }) {
             tracing::warn!("the supervisor takes no reports");

@@ -6,7 +6,7 @@ use crate::drain::{self, Drain};
 use crate::durable::KillCause;
 use crate::event::{Action, CommandId, Tell};
 use crate::ids::Role;
-use crate::registry::LatchReason;
+use crate::registry::{LatchReason, ModeReason};
 use crate::report::{JobKind, JobProgress};
 use crate::time::Tick;
 use crate::worker::State;
@@ -83,10 +83,18 @@ impl Machine {
         done(id, "checked in; the operator dead-man starts anew", true, out);
     }
 
-    /// The phrase that lifts what is in force right now.
+    /// The phrase that lifts what an operator can lift right now. Reasons that come and go by themselves are left out, or
+    /// the phrase would change between being read and being typed.
     fn phrase(&self) -> String {
-        let reasons: Vec<&str> = self.verdict.reasons.iter().map(|reason| reason.as_str()).collect();
-        format!("resume {} {}", self.tree.profile, reasons.join(" "))
+        let liftable = [
+            (self.durable.kill.is_some() && !self.operator_expired(), ModeReason::KillRiskstateKill),
+            (self.operator_expired(), ModeReason::KillDeadmanExpired),
+            (self.durable.paused_since_wall_ms.is_some(), ModeReason::ReduceonlyOperatorPaused),
+            (self.limit_hit.is_some(), ModeReason::ReduceonlyCortexForceReduceOnly),
+        ];
+        let words: Vec<&str> =
+            liftable.into_iter().filter(|(in_force, _)| *in_force).map(|(_, reason)| reason.as_str()).collect();
+        format!("resume {} {}", self.tree.profile, words.join(" "))
     }
 
     fn resume(&mut self, now: Tick, id: Option<CommandId>, confirm: Option<&str>, wall_ms: u64, out: &mut Vec<Action>) {
@@ -146,7 +154,8 @@ impl Machine {
             return Some(("worker_failed", message, "mend the cause (`engine logs`), then `engine restart`"));
         }
         if self.durable.kill.is_none() && !self.latch.is_empty() {
-            let message = format!("books are not reconciled: {}", self.reconcile_detail);
+            let codes: Vec<&str> = self.latch.iter().map(|reason| reason.as_str()).collect();
+            let message = format!("books are not reconciled yet: {}", codes.join(" "));
             return Some(("not_reconciled", message, "wait for the reconciliation, or look at `engine logs engine`"));
         }
         None

@@ -1,7 +1,7 @@
 //! Random histories: whatever happens in whatever order, the invariants of `World` hold after every step.
 
 use crate::world::World;
-use holdfast_core::command::ControlRequest;
+use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::event::Event;
 use holdfast_core::ids::{JobId, Role};
 use holdfast_core::registry::{LatchReason, TradingMode};
@@ -92,8 +92,10 @@ fn apply(world: &mut World, happening: &Happening) {
         }
         Happening::Resume => {
             let killed = world.mode() == TradingMode::Kill;
-            let reasons = world.reasons().join(" ");
-            world.command(ControlRequest::Resume { confirm: Some(format!("resume paper {reasons}")) });
+            let offer = world.command(ControlRequest::Resume { confirm: None });
+            if let Some(ControlReply::ResumeOffer { phrase, .. }) = world.reply(offer).cloned() {
+                world.command(ControlRequest::Resume { confirm: Some(phrase) });
+            }
             assert!(!killed || world.mode() != TradingMode::Active, "never straight from Kill to Active");
         }
         Happening::NotFlat(flat) => world.flat = *flat,

@@ -28,10 +28,7 @@ fn workers_start_in_order_and_the_tree_becomes_active() {
     let spawned: Vec<Role> = world
         .log
         .iter()
-        .filter_map(|action| match action {
-            Action::Spawn { role, .. } => Some(*role),
-            _ => None,
-        })
+        .filter_map(|action| if let Action::Spawn { role, .. } = action { Some(*role) } else { None })
         .collect();
     assert_eq!(spawned, Role::ALL);
     assert!(world.permit_until.is_some());

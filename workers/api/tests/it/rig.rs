@@ -208,6 +208,7 @@ pub(crate) fn active() -> StatusDoc {
         build_id: "test-build".into(),
         home: "/home/me/.holdfast".into(),
         profile: Profile::Paper,
+        venue_url: "http://127.0.0.1:40001".into(),
         trading_mode: TradingMode::Active,
         mode_reasons: vec![],
         open_permission_blocked_latch: false,
@@ -247,7 +248,7 @@ pub(crate) fn active() -> StatusDoc {
         journal: JournalStatus { events: 1234, head: "ab".repeat(32), durable: true, unsettled: 0 },
         generated_at: at(now),
         generated_boot_ns: clock::now().0,
-        next_step: "Nothing to do.".into(),
+        next_step: String::new(),
     }
 }
 

@@ -161,7 +161,7 @@ pub enum Event {
 /// The one thing to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Read every dex afresh.
+    /// Read every dex afresh; a read that is out is dropped.
     Read,
     /// Cancel these.
     Cancel {
@@ -181,7 +181,7 @@ pub enum Next {
     Touch(Vec<Market>),
     /// Nothing before this instant; then [`Event::Timer`].
     Wait(Tick),
-    /// An answer is still out; wait for it.
+    /// An action is still out; wait for its answer.
     Await,
     /// Flat, proven and looked at again. Nothing more to do.
     Done,

@@ -40,7 +40,7 @@ pub struct Ladder {
     round: u32,
     round_began: Tick,
     phase: Phase,
-    /// Set when the answer that is out was asked for by an older job: it counts as evidence of nothing.
+    /// The action that is out was asked for by an older job: only what it leaves unsettled counts.
     outdated: bool,
     rung: Rung,
     passes: u32,
@@ -104,8 +104,9 @@ impl Ladder {
         self.new_round(now);
         let say = Some(self.progress(JobState::Cancelling, Vec::new(), None, "reading the account".to_owned()));
         match self.phase {
-            Phase::Waiting(_) | Phase::Done => Turn { say, next: self.read() },
-            Phase::Reading | Phase::Cancelling | Phase::Closing { .. } | Phase::Touching => {
+            // A read of the older job is dropped, not waited for: it would prove nothing.
+            Phase::Waiting(_) | Phase::Done | Phase::Reading | Phase::Touching => Turn { say, next: self.read() },
+            Phase::Cancelling | Phase::Closing { .. } => {
                 self.outdated = true;
                 Turn { say, next: Next::Await }
             }
@@ -158,8 +159,13 @@ impl Ladder {
             (Phase::Waiting(until), Event::Timer) if now < until => Turn { say: None, next: Next::Wait(until) },
             (Phase::Waiting(_), Event::Timer) => self.quiet_read(),
             (Phase::Closing { sent }, Event::Closed { said, words }) => self.closed(now, sent, &said, words, outdated),
-            (Phase::Cancelling, Event::Cancelled { said, words }) => self.cancelled(now, &said, words),
-            (Phase::Reading, Event::Read(_)) | (Phase::Touching, Event::Touched(_)) if outdated => self.quiet_read(),
+            (Phase::Cancelling, Event::Cancelled { said, words }) => {
+                if outdated {
+                    self.doubtful |= said.contains(&Said::Unknown);
+                    return self.quiet_read();
+                }
+                self.cancelled(now, &said, words)
+            }
             (Phase::Reading, Event::Read(Ok(reading))) => self.decide(now, reading),
             (Phase::Reading, Event::Read(Err(failed))) => self.unreadable(now, failed),
             (Phase::Touching, Event::Touched(touches)) => self.touched(now, &touches),
@@ -328,7 +334,11 @@ impl Ladder {
     }
 
     fn spaced(&mut self, now: Tick) -> Turn {
-        let say = Some(self.on_the_way(JobState::Closing, "request quota spent: one action per 11 s".to_owned()));
+        let state = match self.kind {
+            JobKind::Flatten => JobState::Closing,
+            JobKind::CancelAll => JobState::Cancelling,
+        };
+        let say = Some(self.on_the_way(state, "request quota spent: one action per 11 s".to_owned()));
         // A round is measured in attempts the venue looked at.
         self.round_began = now;
         Turn { say, next: self.wait(now.after(pace::QUOTA_SPACING)) }

@@ -468,17 +468,28 @@ fn a_venue_whose_clock_stands_still_proves_nothing() {
 }
 
 #[test]
-fn a_newer_job_waits_for_the_answer_that_is_out_and_takes_it_for_nothing() {
+fn a_newer_job_drops_a_read_that_is_out_and_waits_for_an_action_that_is_out() {
     let (mut ladder, turn) = Ladder::begin(ms(0), JobId(1), JobKind::CancelAll);
     assert_eq!(turn.next, Next::Read);
     let turn = ladder.renew(ms(1), JobId(2), JobKind::Flatten);
-    assert_eq!((turn.next, turn.say.map(|said| said.job)), (Next::Await, Some(JobId(2))));
-    assert_eq!(ladder.step(ms(1), Event::Timer).next, Next::Await);
-    let clean = |at| Event::Read(Ok(Reading { sent: ms(at), venue_ms: at, held: Vec::new(), live: Vec::new() }));
-    assert_eq!(ladder.step(ms(2), clean(0)).next, Next::Read, "asked before the job: proves nothing");
-    assert_eq!(ladder.step(ms(3), clean(3)).next, Next::Read);
-    let turn = ladder.step(ms(4), clean(4));
-    assert_eq!(turn.say.map(|said| (said.job, said.state)), Some((JobId(2), JobState::Flat)));
+    assert_eq!((turn.next, turn.say.map(|said| said.job)), (Next::Read, Some(JobId(2))));
+    let read = |at, held: &[Held]| {
+        Event::Read(Ok(Reading { sent: ms(at), venue_ms: at, held: held.to_vec(), live: Vec::new() }))
+    };
+    let held = [Held { market: market("", "BTC"), size: szi(5) }];
+    assert!(matches!(ladder.step(ms(2), read(2, &held)).next, Next::Close { .. }));
+    assert_eq!(ladder.renew(ms(3), JobId(3), JobKind::Flatten).next, Next::Await);
+    assert_eq!(ladder.step(ms(3), Event::Timer).next, Next::Await);
+    let unanswered = Event::Closed { said: vec![Said::Unknown], words: None };
+    assert_eq!(ladder.step(ms(900), unanswered).next, Next::Read);
+    // The close of the older job may still arrive: a clean read proves nothing until it has expired.
+    let settled = ms(2).after(pace::VALID).after(pace::SETTLE_SLACK);
+    assert_eq!(ladder.step(ms(901), read(901, &[])).next, Next::Wait(settled));
+    assert_eq!(ladder.step(settled, Event::Timer).next, Next::Read);
+    assert_eq!(ladder.step(ms(3000), read(3000, &[])).next, Next::Wait(ms(3000).after(pace::LOOK_LONG)));
+    assert_eq!(ladder.step(ms(3300), Event::Timer).next, Next::Read);
+    let turn = ladder.step(ms(3301), read(3301, &[]));
+    assert_eq!(turn.say.map(|said| (said.job, said.state)), Some((JobId(3), JobState::Flat)));
     assert!(ladder.proven() && !ladder.done());
     ladder.release();
     assert!(ladder.done(), "wanted again: no more looks");

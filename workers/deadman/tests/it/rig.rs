@@ -11,6 +11,9 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::settings::Settings;
 use holdfast_paper_venue::market::MarketSource;
 use holdfast_paper_venue::{PaperConfig, serve};
+use holdfast_venue_reduce::client::{Venue as VenueClient, VenueConfig};
+use holdfast_venue_reduce::nonce::Nonces;
+use holdfast_venue_reduce::reduce::ReduceClient;
 use holdfast_venue_reduce::sign::{AgentKey, Context, signed_body};
 use holdfast_venue_reduce::wire::Network;
 use serde_json::{Value, json};
@@ -18,23 +21,24 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-pub const BUILD: &str = "test-build";
+pub(crate) const BUILD: &str = "test-build";
 /// Set in the child that is to be the worker.
-pub const WORKER: &str = "HOLDFAST_TEST_DEADMAN";
+pub(crate) const WORKER: &str = "HOLDFAST_TEST_DEADMAN";
 /// Nothing here takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a test on a current-thread runtime with local tasks.
-pub fn run<F: Future>(test: F) -> F::Output {
+pub(crate) fn run<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
 /// One request to the venue; the body of a 200.
-pub fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> Value {
+pub(crate) fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> Value {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
@@ -49,7 +53,7 @@ pub fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> Value {
 }
 
 /// The paper venue.
-pub struct Venue {
+pub(crate) struct Venue {
     pub addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -71,11 +75,11 @@ impl Venue {
         Self { addr, stop: Some(stop), thread: Some(thread) }
     }
 
-    pub fn fault(&self, body: Value) {
+    pub(crate) fn fault(&self, body: Value) {
         http(self.addr, "POST", "/sim/fault", &body.to_string());
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.take().map(|stop| stop.send(()));
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
@@ -91,7 +95,7 @@ impl Drop for Venue {
 
 /// How a rig differs from the plain one.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     pub settings: Settings,
     /// Injected before the worker starts.
     pub faults: Vec<Value>,
@@ -100,7 +104,7 @@ pub struct Setup {
 }
 
 /// All of it.
-pub struct Rig {
+pub(crate) struct Rig {
     pub dir: tempfile::TempDir,
     pub home: Home,
     pub venue: Venue,
@@ -117,7 +121,7 @@ pub struct Rig {
 
 impl Rig {
     /// Starts venue and worker and waits for its hello.
-    pub async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().to_owned());
         for folder in ["run", "keys", "data", "logs", "venue"] {
@@ -126,6 +130,7 @@ impl Rig {
         let (master, engine, own) =
             (AgentKey::generate().unwrap(), AgentKey::generate().unwrap(), AgentKey::generate().unwrap());
         own.save_new(&home.deadman_key()).unwrap();
+        engine.save_new(&home.engine_key()).unwrap();
         let account = master.address().to_string();
         let agents = json!({"engine": engine.address().to_string(), "deadman": own.address().to_string()});
         let file = json!({"account": account, "agents": agents, "start_usd": "1000000"});
@@ -198,12 +203,12 @@ impl Rig {
         Self { dir, home, venue, child, pid, account, engine, from, to, cut: Some(cut), nonce: clock::wall_ms() }
     }
 
-    pub async fn tell(&self, message: ToWorker) {
+    pub(crate) async fn tell(&self, message: ToWorker) {
         self.to.send(message).await.unwrap();
     }
 
     /// The next report that fits, within the patience.
-    pub async fn until<T>(&mut self, what: &str, mut fits: impl FnMut(FromWorker) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut fits: impl FnMut(FromWorker) -> Option<T>) -> T {
         let wait = async {
             loop {
                 let report = self.from.recv().await.unwrap_or_else(|| panic!("link ended before: {what}"));
@@ -215,12 +220,12 @@ impl Rig {
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never happened: {what}"))
     }
 
-    pub async fn ready(&mut self) {
+    pub(crate) async fn ready(&mut self) {
         self.until("ready", |r| matches!(r, FromWorker::Ready { .. }).then_some(())).await;
     }
 
     /// Orders a job and answers its verdicts, the last of which is flat.
-    pub async fn reduce(&mut self, job: u64, kind: JobKind) -> Vec<JobProgress> {
+    pub(crate) async fn reduce(&mut self, job: u64, kind: JobKind) -> Vec<JobProgress> {
         self.tell(ToWorker::Reduce { job: JobId(job), kind }).await;
         let mut verdicts = Vec::new();
         loop {
@@ -239,12 +244,12 @@ impl Rig {
     }
 
     /// A position from nowhere.
-    pub fn hold(&self, coin: &str, size: &str) {
+    pub(crate) fn hold(&self, coin: &str, size: &str) {
         self.venue.fault(json!({"kind": "foreign_position", "coin": coin, "value": size}));
     }
 
     /// A resting BTC order of the engine's, 5 % below the market; not reduce-only.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         let book = http(self.venue.addr, "POST", "/info", &json!({"type": "l2Book", "coin": "BTC"}).to_string());
         let bid: f64 = book["levels"][0][0]["px"].as_str().unwrap().parse().unwrap();
         let px = format!("{}", (bid * 0.95).floor());
@@ -260,8 +265,16 @@ impl Rig {
         assert!(answer["response"]["data"]["statuses"][0]["resting"].is_object(), "{answer}");
     }
 
+    /// A client of the test's own, with the engine's key.
+    pub(crate) fn bare_client(&self) -> ReduceClient {
+        let key = AgentKey::load(&self.home.engine_key()).unwrap();
+        let url = format!("http://{}", self.venue.addr);
+        let config = VenueConfig::new(&url, Network::Testnet, self.account.parse().unwrap(), clock::now);
+        ReduceClient::new(&VenueClient::new(config).unwrap(), Arc::new(key), Arc::new(Nonces::unstored()))
+    }
+
     /// Positions and orders as the venue itself shows them, over all dexes.
-    pub fn open(&self) -> (usize, usize) {
+    pub(crate) fn open(&self) -> (usize, usize) {
         let ask = |body: Value| http(self.venue.addr, "POST", "/info", &body.to_string());
         let dexes = ask(json!({"type": "perpDexs"}));
         let (mut positions, mut orders) = (0, 0);
@@ -276,13 +289,13 @@ impl Rig {
     }
 
     /// Lines of the witness.
-    pub fn witness(&self) -> Vec<Value> {
+    pub(crate) fn witness(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.dir.path().join("venue/orders.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Nothing any client ever sent raised exposure.
-    pub fn nothing_grew(&self) {
+    pub(crate) fn nothing_grew(&self) {
         for line in self.witness() {
             let injected = line["origin"] == "injected";
             assert!(injected || line["increased_exposure"] != true, "{line}");
@@ -290,18 +303,18 @@ impl Rig {
     }
 
     /// The supervisor dies: process and connection.
-    pub fn lose_supervisor(&mut self) {
+    pub(crate) fn lose_supervisor(&mut self) {
         self.pid.kill().unwrap();
         self.pid.wait().unwrap();
         self.cut_link();
     }
 
-    pub fn cut_link(&mut self) {
+    pub(crate) fn cut_link(&mut self) {
         self.cut.take().map(|cut| cut.send(()));
     }
 
     /// Waits for the worker to end; its exit code.
-    pub async fn ended(&mut self) -> i32 {
+    pub(crate) async fn ended(&mut self) -> i32 {
         let end = clock::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -312,7 +325,7 @@ impl Rig {
         }
     }
 
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let text = std::fs::read_to_string(self.home.run().join("deadman-report.json")).expect("a report");
         serde_json::from_str(&text).unwrap()
     }

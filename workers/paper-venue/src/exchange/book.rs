@@ -46,6 +46,18 @@ pub struct Candle {
     pub count: u64,
 }
 
+/// How an injected fault bends the book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// As the scenario has it.
+    #[default]
+    Straight,
+    /// The best buyer pays more than the best seller asks.
+    Crossed,
+    /// Nobody sells.
+    OneSided,
+}
+
 /// One coin.
 #[derive(Clone, Debug)]
 pub struct CoinMarket {
@@ -59,6 +71,7 @@ pub struct CoinMarket {
     raw_asks: Vec<Level>,
     raw_mark: Option<Px>,
     jump_bps: i64,
+    shape: Shape,
     /// Buyers, best first.
     pub bids: Vec<Level>,
     /// Sellers, best first.
@@ -92,6 +105,7 @@ impl CoinMarket {
             raw_asks: Vec::new(),
             raw_mark: None,
             jump_bps: 0,
+            shape: Shape::Straight,
             bids: Vec::new(),
             asks: Vec::new(),
             time: 0,
@@ -147,16 +161,27 @@ impl CoinMarket {
     fn reprice(&mut self, now: Now) {
         self.bids = self.moved_side(&self.raw_bids, false);
         self.asks = self.moved_side(&self.raw_asks, true);
+        match self.shape {
+            Shape::Straight => {}
+            Shape::OneSided => self.asks.clear(),
+            Shape::Crossed => {
+                let over = self.asks.get(1).or(self.asks.first()).map(|l| l.px);
+                if let (Some(best), Some(over)) = (self.bids.first_mut(), over) {
+                    best.px = over;
+                }
+            }
+        }
         self.mark = self.raw_mark.and_then(|px| px.moved_bps(self.jump_bps));
         self.time = now.ms.max(self.time);
     }
 
-    /// Sets the injected jump; says whether anything changed.
-    pub fn set_jump(&mut self, bps: i64, now: Now) -> bool {
-        if bps == self.jump_bps {
+    /// Sets the injected jump and shape; says whether anything changed.
+    pub fn bend(&mut self, bps: i64, shape: Shape, now: Now) -> bool {
+        if bps == self.jump_bps && shape == self.shape {
             return false;
         }
         self.jump_bps = bps;
+        self.shape = shape;
         self.reprice(now);
         true
     }

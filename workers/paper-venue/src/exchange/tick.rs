@@ -1,5 +1,6 @@
 //! What happens without a client: the market moves, triggers wake, switches fire, accounts are liquidated.
 
+use super::book::Shape;
 use super::fill::{Execution, Match, move_position};
 use super::types::{Kind, Liquidation, Now, Order, Status, Tpsl};
 use super::{Exchange, Out, n};
@@ -43,7 +44,13 @@ impl Exchange {
         let coins: Vec<String> = self.by_asset.values().cloned().collect();
         for coin in &coins {
             let bps = self.faults.peek(FaultKind::PriceJump, Some(coin), now.boot_ms()).and_then(Value::as_i64);
-            let moved = self.markets.get_mut(coin).is_some_and(|m| m.set_jump(bps.unwrap_or(0), now));
+            let shape = self.faults.peek(FaultKind::FeedFreeze, Some(coin), now.boot_ms()).and_then(Value::as_str);
+            let shape = match shape {
+                Some("crossed") => Shape::Crossed,
+                Some("one_sided") => Shape::OneSided,
+                Some(_) | None => Shape::Straight,
+            };
+            let moved = self.markets.get_mut(coin).is_some_and(|m| m.bend(bps.unwrap_or(0), shape, now));
             if moved {
                 self.settle_resting(coin, now);
                 self.after_mark(coin, now);

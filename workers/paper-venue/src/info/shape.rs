@@ -107,14 +107,16 @@ fn position(ex: &Exchange, account: &Account, coin: &str) -> Value {
     }})
 }
 
-/// Margin and positions of an account on one dex. Collateral is one pool, shown on every dex.
+/// Margin and positions of an account on one dex. Collateral is one pool, shown on the first dex only, as the real venue
+/// shows a unified account: summing over dexes counts it once.
 pub(crate) fn clearinghouse(ex: &Exchange, address: &Addr, dex: &str, now: Now) -> Value {
     let nothing = Account::new(*address, holdfast_core::money::Usd::ZERO, holdfast_core::money::Usd::ZERO);
     let account = ex.account(address).unwrap_or(&nothing);
     let here: Vec<&String> = account.positions.keys().filter(|c| ex.market(c).is_some_and(|m| m.dex == dex)).collect();
     let ntl = here.iter().fold(Decimal::ZERO, |sum, c| n::add(sum, ex.position_value(account, c)));
-    let equity = ex.equity(account);
-    let used = ex.margin_used(account);
+    let pool = |amount: Decimal| if dex.is_empty() { amount } else { Decimal::ZERO };
+    let equity = pool(ex.equity(account));
+    let used = pool(ex.margin_used(account));
     let signed = here.iter().fold(Decimal::ZERO, |sum, c| {
         let value = ex.position_value(account, c);
         if account.szi(c).is_short() { n::sub(sum, value) } else { n::add(sum, value) }
@@ -126,7 +128,7 @@ pub(crate) fn clearinghouse(ex: &Exchange, address: &Addr, dex: &str, now: Now) 
     let positions: Vec<Value> = here.into_iter().map(|c| position(ex, account, c)).collect();
     json!({
         "marginSummary": summary, "crossMarginSummary": summary,
-        "crossMaintenanceMarginUsed": text(ex.maintenance(account)),
+        "crossMaintenanceMarginUsed": text(pool(ex.maintenance(account))),
         "withdrawable": text(n::sub(equity, used).max(Decimal::ZERO)),
         "assetPositions": positions, "time": now.ms,
     })

@@ -63,8 +63,14 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
     let mut bytes = std::fs::read(&journal).unwrap();
     bytes.extend_from_slice(br#"{"seq":99,"next_oi"#);
     std::fs::write(&journal, &bytes).unwrap();
+    let lines = witness(home.path()).len();
+    let orders = home.path().join("venue/orders.jsonl");
+    let mut bytes = std::fs::read(&orders).unwrap();
+    bytes.extend_from_slice(br#"{"boot_ns":12"#);
+    std::fs::write(&orders, &bytes).unwrap();
     let venue = Running::start(home.path());
     assert_eq!(venue.api.szi(&main, "BTC", ""), "0.03");
+    assert_eq!(witness(home.path()).len(), lines);
     venue.stop();
     let venue = Running::start(home.path());
     assert_eq!(venue.api.szi(&main, "BTC", ""), "0.03", "after an orderly end too");
@@ -130,5 +136,10 @@ fn a_full_disk_stops_opening_and_nothing_else() {
     assert_eq!(api.ioc(&agent, false, "0.01", true)["filled"]["totalSz"], "0.01", "closing goes on");
     let state = api.json("GET", "/sim/state", &json!(null));
     assert!(state["witness"]["lost"].as_u64().unwrap() >= 2 && state["witness"]["healthy"] == false, "{state}");
+    // Room again: the first order that asks for it gets through.
+    std::fs::remove_file(&path).unwrap();
+    venue.stop();
+    let venue = Running::start(home.path());
+    assert!(venue.api.ioc(&agent, true, "0.01", false)["filled"].is_object());
     venue.stop();
 }

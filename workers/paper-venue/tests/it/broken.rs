@@ -15,10 +15,9 @@ fn faults_of_answers() {
     let mids = r#"{"type":"allMids"}"#;
     let raw = |body: &str| http(api.addr, "POST", "/exchange", body);
     // latency: a late order is refused by its own expiry.
-    api.fault(json!({"kind": "latency", "value": 400, "count": 1}));
     let action =
         format!(r#"{{"type":"order","orders":[{}],"grouping":"na"}}"#, order(api.touch("BTC").1.floor(), "Gtc"));
-    api.fault(json!({"kind": "latency", "value": {"ms": 300}, "count": 1}));
+    api.fault(json!({"kind": "latency", "value": {"ms": 300, "path": "/exchange"}, "count": 1}));
     assert_eq!(api.act_until(&agent, &action, Some(wall_ms() + 50))["response"], "Action already expired");
     api.clear();
     // http_error
@@ -121,6 +120,19 @@ fn faults_of_trading() {
     api.clear();
     api.json("POST", "/sim/clock", &json!({"advance_ms": 60_000}));
     assert_ne!(time(), frozen);
+    api.clear();
+    // The book that stands still may be crossed, or have one side only.
+    api.fault(json!({"kind": "feed_freeze", "coin": "BTC", "value": "crossed"}));
+    let (bid, ask) = api.touch("BTC");
+    assert!(bid > ask);
+    api.clear();
+    api.fault(json!({"kind": "feed_freeze", "coin": "BTC", "value": "one_sided"}));
+    let book = api.info(json!({"type": "l2Book", "coin": "BTC"}));
+    assert_eq!(book["levels"][1], json!([]));
+    assert!(api.info(json!({"type": "allMids"}))["BTC"].is_string(), "the last trade is given instead of a middle");
+    api.clear();
+    let (bid, ask) = api.touch("BTC");
+    assert!(bid < ask);
     // Seen here, in the other two tests, or a fault would go untested.
     assert_eq!(Kind::ALL.len(), 18);
     venue.stop();

@@ -128,6 +128,23 @@ fn sessions_end_in_every_way_they_can() {
     api.clear();
     ws.0.get_ref().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     ws.next("bbo");
+    // Twice the same, and the newer before the older.
+    ws.subscribe(&json!({"type": "l2Book", "coin": "BTC"}));
+    api.fault(json!({"kind": "feed_gap", "value": "duplicate"}));
+    let mut last = ws.next("l2Book");
+    crate::support::until("a book twice", || {
+        let next = ws.next("l2Book");
+        (std::mem::replace(&mut last, next.clone()) == next).then_some(())
+    });
+    api.clear();
+    api.fault(json!({"kind": "feed_gap", "value": "reorder"}));
+    crate::support::until("an older book after a newer one", || {
+        api.json("POST", "/sim/clock", &json!({"advance_ms": 60_000}));
+        let next = ws.next("l2Book");
+        let before = std::mem::replace(&mut last, next.clone());
+        (before["time"].as_u64() > next["time"].as_u64()).then_some(())
+    });
+    api.clear();
     api.fault(json!({"kind": "ws_drop", "for_ms": 60_000}));
     let end = loop {
         match ws.0.read() {

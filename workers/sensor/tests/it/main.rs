@@ -138,7 +138,7 @@ fn says_what_it_sees_to_supervisor_and_followers() {
                 FromSensor::Market(view) => {
                     assert_eq!(view.coin, "BTC");
                     assert!(view.skew_ms.unsigned_abs() < 1000, "{}", view.skew_ms);
-                    // What waited in the pipe since before we began to count does not count.
+                    // Those from before are still in the queue.
                     markets += u32::from(view.received >= began);
                 }
                 FromSensor::Fill(fill) => tids.push(fill.tid),

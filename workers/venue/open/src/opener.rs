@@ -93,7 +93,19 @@ impl Opener {
 
     /// Sends one order. `clock` maps the permit's deadline into venue time; the venue refuses the order after it.
     pub async fn open(&self, permit: RiskPermit, order: OpenOrder, clock: &VenueClock) -> OpenResult {
-        self.spend(permit, &order.action(), clock, Expect::Orders(1)).await
+        self.spend(permit, &order.action(), clock, Expect::Orders(1), std::future::ready(true)).await
+    }
+
+    /// Sends one order whose intent is being written down meanwhile: signing overlaps with the disk. Nothing leaves
+    /// unless `written` says that the intent is durable; the permit is read again after that.
+    pub async fn open_after<W: Future<Output = bool>>(
+        &self,
+        permit: RiskPermit,
+        order: OpenOrder,
+        clock: &VenueClock,
+        written: W,
+    ) -> OpenResult {
+        self.spend(permit, &order.action(), clock, Expect::Orders(1), written).await
     }
 
     /// Changes the leverage of one market.
@@ -108,18 +120,19 @@ impl Opener {
             return not_sent(&"leverage is not allowed in this market", None, 0, 0);
         }
         let action = LeverageAction { asset: asset.index, is_cross: change.is_cross, leverage: change.leverage };
-        self.spend(permit, &action, clock, Expect::Plain).await
+        self.spend(permit, &action, clock, Expect::Plain, std::future::ready(true)).await
     }
 
     /// The order path. Signing comes first because it takes longest; between the second look at the permit and the
     /// first byte on the socket there is nothing but the send itself (on a connection [`Opener::warm`] keeps open). What
     /// is stopped or delayed in that gap meets the expiry.
-    async fn spend<A: Serialize>(
+    async fn spend<A: Serialize, W: Future<Output = bool>>(
         &self,
         permit: RiskPermit,
         action: &A,
         clock: &VenueClock,
         expect: Expect,
+        written: W,
     ) -> OpenResult {
         let now = self.source.now();
         let expires = clock.venue_ms(permit.deadline());
@@ -144,6 +157,9 @@ impl Opener {
             Ok(request) => request,
             Err(error) => return not_sent(&error, None, expires, nonce.value),
         };
+        if !written.await {
+            return not_sent(&"the intent is not on the disk", None, expires, nonce.value);
+        }
         if let Err(missing) = permit.recheck(self.source.as_ref(), &self.holder) {
             return not_sent(&missing, Some(missing), expires, nonce.value);
         }

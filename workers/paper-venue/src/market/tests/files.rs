@@ -53,8 +53,11 @@ fn the_atom_print_is_never_the_mark() {
 fn recorded_prices_come_out_as_they_went_in() {
     let events = checked(&mut open(&sample("candles-btc-1m.csv")), 40);
     let (trades, _) = prices(&events);
-    // First bar of the file: open 41723, high 41734, low 41672, close 41677.
-    assert_eq!(trades[..4].iter().map(ToString::to_string).collect::<Vec<_>>(), ["41723", "41734", "41672", "41677"]);
+    // First bar of the file: open 83450, high 83467, low 83422.5, close 83463.5.
+    assert_eq!(
+        trades[..4].iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["83450", "83467", "83422.5", "83463.5"]
+    );
     let events = checked(&mut open(&sample("book-dydx.json")), 1);
     let MarketKind::Book { bids, .. } = &events[0].kind else { panic!("a book first") };
     assert_eq!((bids[0].px.to_string(), bids[0].sz.to_string()), ("2.111".into(), "134.4".into()));
