@@ -3,7 +3,8 @@
 
 use crate::figure::{Row, Samples};
 use crate::wire::{Line, Trader, together};
-use crate::{Effort, logs};
+use crate::{Effort, bare};
+use holdfast_core::ids::Role;
 use holdfast_ipc::clock;
 use holdfast_tests::wait::s;
 use holdfast_tests::{Home, Tree};
@@ -22,18 +23,19 @@ pub(crate) fn measure(effort: Effort) -> Vec<Row> {
         let (mut whole, mut fenced, mut limit) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..effort.rounds.div_ceil(2).max(3) {
             let tree = many_coins();
-            limit.extend(bare(&tree, positions));
+            limit.extend(exchanges(&tree, positions));
             for at in 0..positions {
                 tree.fault(&json!({"kind": "foreign_position", "coin": coin(at), "value": "0.2"}).to_string());
             }
             tree.until("every position seen", s(10), |doc| doc.exposure.positions.len() == positions);
+            let engine = bare::pidfd(tree.pid(Role::Engine));
+            let gone = std::thread::spawn(move || bare::ended(&engine));
             let began = clock::now().0;
             let ran = tree.home.command(&["--json", "kill"]).output().expect("engine runs");
             whole.push(clock::now().0 - began);
             let said = String::from_utf8_lossy(&ran.stdout).into_owned();
             assert!(ran.status.success() && said.contains("\"flat\":true"), "{said}");
-            let gone = logs::instant(&tree, "a death was dealt with", Some("engine"), "dealt_with_boot_ns", began);
-            fenced.push(gone - began);
+            fenced.push(gone.join().expect("a thread") - began);
             assert!(tree.witness().positions().is_empty(), "flat by the venue's own books");
         }
         let name = format!("engine kill → proven flat, {positions} positions");
@@ -79,7 +81,7 @@ fn write_market(path: &Path) {
 }
 
 /// The same work by an account of the harness: opens the positions, then times only what a proven flat takes.
-fn bare(tree: &Tree, positions: usize) -> Vec<u64> {
+fn exchanges(tree: &Tree, positions: usize) -> Vec<u64> {
     let mut line = Line::to(tree.venue());
     let mut trader = Trader::open(&mut line);
     let meta: Value = serde_json::from_str(&line.ask("/info", br#"{"type":"meta"}"#)).expect("the list of markets");

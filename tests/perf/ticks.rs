@@ -5,7 +5,8 @@
 //! of order in this process and posting it on an open connection, until the same instant in the same witness file. Two
 //! things are shown by themselves and are not part of the ratio, because the limit has nothing like them: the way from the
 //! sensor's socket to the engine (a process between the two that holds no key), and the wait for the disk that must be over
-//! before an order may leave, beside a bare append to the same disk.
+//! before an order may leave, beside a bare append to the same disk. The engine signs while it waits for the disk, so what is
+//! left out with the disk includes the signing that it hides; the line that takes both together hides nothing.
 
 use crate::figure::{Row, Samples};
 use crate::wire::{Line, Trader};

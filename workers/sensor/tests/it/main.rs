@@ -132,7 +132,7 @@ fn says_what_it_sees_to_supervisor_and_followers() {
 
         // Followers: market at most a little over twice a second, each fill once, history not at all.
         venue.told.fills.borrow_mut().extend([11, 11, 12]);
-        let (mut markets, mut tids, began) = (0, Vec::new(), clock::now());
+        let (mut markets, mut tids, began) = (0_u32, Vec::new(), clock::now());
         while clock::now().since(began).as_ms() < 3000 {
             match feed.recv_within(PATIENCE).await.unwrap() {
                 FromSensor::Market(view) => {

@@ -6,7 +6,6 @@ use super::account::{DexAccount, Position};
 use super::orders::OpenOrder;
 use crate::client::{ReadError, Venue};
 use crate::wire::Dex;
-use futures_util::future::try_join_all;
 use holdfast_core::money::Usd;
 use holdfast_core::time::{Span, Tick};
 use std::collections::BTreeSet;
@@ -131,13 +130,13 @@ impl Venue {
             DexScope::Every => (self.perp_dexs().await?, true),
             DexScope::Only(dexes) => (dexes.clone(), false),
         };
-        let view = |dex: Dex| async move {
+        let mut views = Vec::with_capacity(dexes.len());
+        for dex in dexes {
             // Orders first: one that fills between the two reads then shows in the position, not in neither.
             let orders = self.open_orders(&dex).await?;
             let account = self.clearinghouse(&dex).await?;
-            Ok::<_, ReadError>(DexView { dex, account, orders })
-        };
-        let views = try_join_all(dexes.into_iter().map(view)).await?;
+            views.push(DexView { dex, account, orders });
+        }
         AccountSnapshot::build(views, sent, self.now(), every)
     }
 }
