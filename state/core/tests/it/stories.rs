@@ -213,3 +213,24 @@ fn a_stop_while_a_worker_is_stopped_still_ends() {
         assert!(world.finished, "{role}");
     }
 }
+
+#[test]
+fn a_killed_engine_that_does_not_end_does_not_hold_up_the_kill() {
+    let mut world = World::active();
+    world.stuck.insert(Role::Engine);
+    let id = world.command(kill());
+    world.run(SECOND);
+    assert!(world.reply(id).is_none(), "its end is waited for");
+    world.command(kill());
+    world.run(Span::from_ms(1500));
+    assert!(
+        matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_some()),
+        "and then not any more, however often the kill is typed: {:?}",
+        world.reply(id)
+    );
+    assert_eq!(world.mode(), TradingMode::Kill);
+    world.stuck.remove(&Role::Engine);
+    world.die(Role::Engine, "signal 9");
+    world.run(SECOND);
+    assert!(!world.alive.contains_key(&Role::Engine), "it stays down when it ends at last");
+}
