@@ -77,6 +77,8 @@ pub struct Machine {
     renewed: Option<Tick>,
     latch: Vec<LatchReason>,
     asked: u64,
+    /// A clean answer came while its causes still stood: asked again once they are gone.
+    premature: bool,
     reconcile_detail: String,
     market: Option<(Tick, MarketHealth)>,
     account: Option<Box<AccountView>>,
@@ -120,6 +122,7 @@ impl Machine {
             renewed: None,
             latch: Vec::from([LatchReason::RestartReconcileRequired]),
             asked: 1,
+            premature: false,
             reconcile_detail: String::new(),
             market: None,
             account: None,
@@ -194,6 +197,8 @@ impl Machine {
             }
             Event::Exited { role, note, wall_ms, chance } => self.exited(now, role, note, (wall_ms, chance), out),
             Event::Market(health) => self.market = Some((now, health)),
+            // A reading from the future is a fault of its reader: kept, it would stay fresh for ever.
+            Event::Account(view) if view.read_at > now => self.account_known = false,
             Event::Account(view) => {
                 if self.account.as_ref().is_none_or(|old| old.read_at <= view.read_at) {
                     self.account = Some(view);
@@ -205,14 +210,17 @@ impl Machine {
                 out.push(Action::Log { text: format!("{reason}: {detail}") });
                 self.trip(reason, out);
             }
-            Event::Reconciled(report) => {
-                if report.asked == self.asked {
-                    self.reconcile_detail = report.detail;
-                    if report.clean {
-                        self.latch.clear();
-                    }
+            Event::Reconciled(report) if report.asked == self.asked => {
+                self.reconcile_detail = report.detail;
+                self.premature = report.clean && !self.causes_gone(now);
+                if self.premature {
+                    out.push(Action::Log { text: "reconciled too early: asked again once the cause is gone".into() });
+                } else if report.clean {
+                    self.latch.clear();
                 }
             }
+            // An answer to an older request says nothing about what was lost since.
+            Event::Reconciled(_) => {}
             Event::Journal(health) => self.journal = Some((now, health)),
             Event::LimitHit { detail } => {
                 out.push(Action::Log { text: format!("limit reached: {detail}") });
@@ -311,12 +319,25 @@ impl Machine {
         }
     }
 
+    /// Whether venue, sensor and engine serve and what they show of market and account is fresh. Books that were compared
+    /// before that say nothing about what happens until then.
+    fn causes_gone(&self, now: Tick) -> bool {
+        let needed = |slot: &&Slot| matches!(slot.role, Role::Venue | Role::Sensor | Role::Engine);
+        let serve = self.slots.iter().filter(needed).all(|slot| slot.state.is_serving());
+        serve && self.market_fresh(now) && self.account_fresh(now)
+    }
+
     /// Closes the latch for one more reason and asks for a new reconciliation; answers to older requests are void.
     fn trip(&mut self, reason: LatchReason, out: &mut Vec<Action>) {
         if !self.latch.contains(&reason) {
             self.latch.push(reason);
             self.latch.sort_unstable();
         }
+        self.ask_to_reconcile(out);
+    }
+
+    fn ask_to_reconcile(&mut self, out: &mut Vec<Action>) {
+        self.premature = false;
         self.asked = self.asked.saturating_add(1);
         if self.slot(Role::Engine).is_some_and(|slot| slot.state.is_serving()) {
             out.push(Action::Tell { role: Role::Engine, what: Tell::Reconcile { asked: self.asked } });
@@ -385,6 +406,9 @@ impl Machine {
         }
         self.bring_up(now, out);
         self.take_down(now, out);
+        if self.premature && self.causes_gone(now) {
+            self.ask_to_reconcile(out);
+        }
         let serving = self.slot(Role::Deadman).is_some_and(|slot| slot.state.is_serving());
         self.drain(now, drain::Event::Time { serving }, out);
     }
@@ -444,13 +468,6 @@ impl Machine {
         use worker::State;
         let expired = self.operator_expired();
         let critical = |slot: &Slot| matches!(slot.role, Role::Sensor | Role::Engine | Role::Deadman);
-        let market_fresh = self.market.as_ref().is_some_and(|(at, health)| {
-            now.since(*at) <= MARKET_MAX_AGE
-                && health.state == MarketState::Fresh
-                && health.last_good.is_some_and(|good| now.since(good) <= MARKET_MAX_AGE)
-        });
-        let account_fresh = self.account_known
-            && self.account.as_ref().is_some_and(|account| now.since(account.read_at) <= ACCOUNT_MAX_AGE);
         let journal_good =
             self.journal.as_ref().is_some_and(|(at, health)| now.since(*at) <= JOURNAL_MAX_AGE && health.healthy);
         Inputs {
@@ -465,9 +482,21 @@ impl Machine {
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
             journal_unavailable: !journal_good,
-            input_missing: !market_fresh || !account_fresh,
+            input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }
+    }
+
+    fn market_fresh(&self, now: Tick) -> bool {
+        self.market.as_ref().is_some_and(|(at, health)| {
+            now.since(*at) <= MARKET_MAX_AGE
+                && health.state == MarketState::Fresh
+                && health.last_good.is_some_and(|good| good <= now && now.since(good) <= MARKET_MAX_AGE)
+        })
+    }
+
+    fn account_fresh(&self, now: Tick) -> bool {
+        self.account_known && self.account.as_ref().is_some_and(|account| now.since(account.read_at) <= ACCOUNT_MAX_AGE)
     }
 
     fn operator_expired(&self) -> bool {

@@ -2,11 +2,12 @@
 
 use crate::world::World;
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::event::Action;
+use holdfast_core::event::{Action, Event, Tell};
 use holdfast_core::ids::Role;
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, WORKER_HUNG};
 use holdfast_core::registry::{LatchReason, TradingMode};
-use holdfast_core::time::Span;
+use holdfast_core::report::{AccountView, LatchTrip, MarketHealth, MarketState, ReconcileReport};
+use holdfast_core::time::{Span, Tick};
 
 const SECOND: Span = Span::from_ms(1000);
 
@@ -233,4 +234,56 @@ fn a_killed_engine_that_does_not_end_does_not_hold_up_the_kill() {
     world.die(Role::Engine, "signal 9");
     world.run(SECOND);
     assert!(!world.alive.contains_key(&Role::Engine), "it stays down when it ends at last");
+}
+
+/// The number of the newest request to reconcile.
+fn asked(world: &World) -> u64 {
+    let asked = |action: &Action| match action {
+        Action::Tell { what: Tell::Reconcile { asked }, .. } => Some(*asked),
+        _ => None,
+    };
+    world.log.iter().rev().find_map(asked).expect("it was asked")
+}
+
+#[test]
+fn books_compared_while_the_cause_still_stands_open_nothing_and_are_compared_again() {
+    for cause in ["market", "account", "venue", "sensor"] {
+        let mut world = World::active();
+        let role = if cause == "venue" { Role::Venue } else { Role::Sensor };
+        // The engine answers at once, as it might from what it had begun to read just before.
+        world.mute.insert(role);
+        match cause {
+            "market" => {
+                let health = MarketHealth { state: MarketState::Gap, last_good: Some(world.now), skew_ms: 0 };
+                world.event(Event::Market(health));
+            }
+            "account" => world.event(Event::AccountUnknown),
+            _ => world.event(Event::Fault { role, detail: "test".to_owned() }),
+        }
+        let reason = LatchReason::WsBookGapReconcileRequired;
+        world.event(Event::Trip(LatchTrip { reason, detail: String::new() }));
+        let void = asked(&world);
+        assert!(world.machine.view(world.now).latch.contains(&reason), "{cause}: cleared while the cause stands");
+        world.mute.remove(&role);
+        world.run(Span::from_ms(15_000));
+        assert_eq!(world.mode(), TradingMode::Active, "{cause}: {:?}", world.reasons());
+        assert!(asked(&world) > void, "{cause}: by a newer comparison");
+        let stale = ReconcileReport { asked: void, clean: true, detail: String::new() };
+        world.event(Event::Trip(LatchTrip { reason, detail: String::new() }));
+        world.event(Event::Reconciled(stale));
+    }
+}
+
+#[test]
+fn a_reading_from_the_future_is_no_reading() {
+    let mut world = World::active();
+    let account = world.machine.view(world.now).account.cloned().expect("it was read");
+    world.mute.insert(Role::Sensor);
+    world.event(Event::Account(Box::new(AccountView { read_at: Tick(u64::MAX), ..account })));
+    assert!(!world.machine.view(world.now).account_known);
+    assert_ne!(world.mode(), TradingMode::Active);
+    let mut world = World::active();
+    let last_good = Some(Tick(u64::MAX));
+    world.event(Event::Market(MarketHealth { state: MarketState::Fresh, last_good, skew_ms: 0 }));
+    assert_ne!(world.mode(), TradingMode::Active);
 }
