@@ -90,6 +90,10 @@ pub struct Machine {
     ipc_broken_until: Option<Tick>,
     lease: Lease,
     drain: Drain,
+    /// When the present job was proven flat.
+    proven: Option<Tick>,
+    /// When the stop was ordered.
+    stopping: Option<Tick>,
     waiting: Vec<CommandId>,
     verdict: Verdict,
 }
@@ -134,6 +138,8 @@ impl Machine {
             ipc_broken_until: None,
             lease: Lease::Revoked,
             drain: Drain::Idle,
+            proven: None,
+            stopping: None,
             waiting: Vec::new(),
             verdict,
         }
@@ -355,6 +361,7 @@ impl Machine {
             Some(drain::Action::Progress(progress)) => self.tell_waiting(&progress, false, out),
             Some(drain::Action::Verdict(progress)) => {
                 let flat = matches!(self.drain, Drain::Flat { .. });
+                self.proven = flat.then_some(now);
                 let text = format!("job {}: {} {}", progress.job.0, progress.state.as_str(), progress.detail);
                 out.push(Action::Log { text });
                 if flat && self.durable.flatten_pending {

@@ -6,7 +6,9 @@ use holdfast_core::event::{Action, Event, Tell};
 use holdfast_core::ids::Role;
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, WORKER_HUNG};
 use holdfast_core::registry::{LatchReason, TradingMode};
-use holdfast_core::report::{AccountView, LatchTrip, MarketHealth, MarketState, ReconcileReport};
+use holdfast_core::report::{
+    AccountView, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport,
+};
 use holdfast_core::time::{Span, Tick};
 
 const SECOND: Span = Span::from_ms(1000);
@@ -201,7 +203,39 @@ fn a_stop_with_flatten_does_not_stop_while_something_is_open() {
     world.flat = true;
     world.command(ControlRequest::Stop { flatten: true });
     world.run(SECOND);
+    assert!(!world.finished && world.alive.contains_key(&Role::Deadman), "a late fill may yet arrive");
+    world.run(SECOND);
+    world.run(SECOND);
     assert!(world.finished);
+}
+
+#[test]
+fn a_stop_does_not_take_deadman_away_from_a_kill_under_way() {
+    let mut world = World::active();
+    world.flat = false;
+    world.command(kill());
+    world.command(ControlRequest::Stop { flatten: false });
+    world.run(Span::from_ms(3000));
+    assert_eq!(world.alive.keys().copied().collect::<Vec<_>>(), [Role::Venue, Role::Deadman]);
+    let job = world.machine.durable().last_job;
+    world.event(Event::Job(JobProgress {
+        job,
+        state: JobState::Flat,
+        round: 2,
+        residue: Vec::new(),
+        proof_venue_ms: Some(1),
+        detail: String::new(),
+    }));
+    world.run(Span::from_ms(3000));
+    assert!(world.finished, "and ends once it is flat");
+
+    let mut world = World::active();
+    world.flat = false;
+    world.command(kill());
+    world.command(ControlRequest::Stop { flatten: false });
+    world.run(Span::from_ms(18_000));
+    assert!(world.finished, "it does not wait for ever");
+    assert!(world.machine.durable().kill.is_some(), "the next start takes it up");
 }
 
 #[test]
