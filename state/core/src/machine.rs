@@ -16,10 +16,13 @@ use crate::event::{Action, CommandId, Event, Tell};
 use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{
-    ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION, TICK,
+    ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION,
+    TICK,
 };
 use crate::registry::{LatchReason, Profile};
-use crate::report::{AccountView, DeadManReport, JobKind, JournalHealth, LatchTrip, MarketHealth, MarketState};
+use crate::report::{
+    AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, MarketState,
+};
 use crate::resolve::{Inputs, Verdict, resolve};
 use crate::restart;
 use crate::time::{Span, Tick};
@@ -90,6 +93,8 @@ pub struct Machine {
     ipc_broken_until: Option<Tick>,
     lease: Lease,
     drain: Drain,
+    /// When deadman last spoke of an unfinished job it began by itself.
+    own_job: Option<Tick>,
     /// When the present job was proven flat.
     proven: Option<Tick>,
     /// When the stop was ordered.
@@ -138,6 +143,7 @@ impl Machine {
             ipc_broken_until: None,
             lease: Lease::Revoked,
             drain: Drain::Idle,
+            own_job: None,
             proven: None,
             stopping: None,
             waiting: Vec::new(),
@@ -231,6 +237,10 @@ impl Machine {
             Event::LimitHit { detail } => {
                 out.push(Action::Log { text: format!("limit reached: {detail}") });
                 self.limit_hit = Some(detail);
+            }
+            // Deadman works without an order of ours (nobody answered at our door, or we stood still): no opening meanwhile.
+            Event::Job(progress) if progress.job == JobId::OWN => {
+                self.own_job = (progress.state != JobState::Flat).then_some(now);
             }
             Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
             Event::DeadMan(report) => self.dead_man = Some(report),
@@ -483,7 +493,7 @@ impl Machine {
             critical_worker_failed: self.slots.iter().any(|slot| critical(slot) && slot.state == State::Failed),
             worker_not_running: self.slots.iter().any(|slot| !slot.state.is_running(now)),
             ipc_broken: self.ipc_broken_until.is_some(),
-            containment: self.drain.is_active(),
+            containment: self.drain.is_active() || self.own_job.is_some_and(|heard| now.since(heard) <= JOB_SILENCE),
             emergency: self.emergency_until.is_some(),
             paused: self.durable.paused_since_wall_ms.is_some(),
             latched: !self.latch.is_empty(),

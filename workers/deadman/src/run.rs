@@ -42,7 +42,7 @@ const VENUE_GONE: Span = Span::from_ms(10_000);
 /// A clean stop may take this long to look and to clear the switch.
 const FAREWELL: Duration = Duration::from_millis(1200);
 /// Job number of what deadman begins by itself.
-const OWN_JOB: JobId = JobId(0);
+const OWN_JOB: JobId = JobId::OWN;
 
 type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 

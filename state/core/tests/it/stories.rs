@@ -3,7 +3,7 @@
 use crate::world::World;
 use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::event::{Action, Event, Tell};
-use holdfast_core::ids::Role;
+use holdfast_core::ids::{JobId, Role};
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, WORKER_HUNG};
 use holdfast_core::registry::{LatchReason, TradingMode};
 use holdfast_core::report::{
@@ -320,4 +320,24 @@ fn a_reading_from_the_future_is_no_reading() {
     let last_good = Some(Tick(u64::MAX));
     world.event(Event::Market(MarketHealth { state: MarketState::Fresh, last_good, skew_ms: 0 }));
     assert_ne!(world.mode(), TradingMode::Active);
+}
+
+#[test]
+fn nothing_is_opened_while_deadman_closes_by_itself() {
+    let mut world = World::active();
+    let own = |state| {
+        Event::Job(JobProgress {
+            job: JobId::OWN,
+            state,
+            round: 1,
+            residue: Vec::new(),
+            proof_venue_ms: Some(1),
+            detail: String::new(),
+        })
+    };
+    world.event(own(JobState::Closing));
+    assert!(world.reasons().contains(&"REDUCEONLY_CONTAINMENT_ACTIVE"), "{:?}", world.reasons());
+    assert!(world.permit_until.is_none());
+    world.event(own(JobState::Flat));
+    assert_eq!(world.mode(), TradingMode::Active);
 }
