@@ -12,25 +12,24 @@ const BOOT: ClockId = ClockId::CLOCK_BOOTTIME;
 #[cfg(not(target_os = "linux"))]
 const BOOT: ClockId = ClockId::CLOCK_MONOTONIC;
 
-fn read(clock: ClockId) -> u64 {
-    // A kernel without this clock cannot run Holdfast. Zero makes every lease look expired: the safe reading.
-    clock_gettime(clock).map_or(0, |t| {
-        let seconds = u64::try_from(t.tv_sec()).unwrap_or(0);
-        let nanos = u64::try_from(t.tv_nsec()).unwrap_or(0);
-        seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-    })
+fn read(clock: ClockId) -> Option<u64> {
+    let t = clock_gettime(clock).ok()?;
+    let seconds = u64::try_from(t.tv_sec()).ok()?;
+    let nanos = u64::try_from(t.tv_nsec()).ok()?;
+    Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
 /// The boot clock, suspended time included.
 #[must_use]
 pub fn now() -> Tick {
-    Tick(read(BOOT))
+    // A kernel without this clock cannot run Holdfast. The end of time makes every lease look expired: the safe reading.
+    Tick(read(BOOT).unwrap_or(u64::MAX))
 }
 
 /// Wall-clock milliseconds since the epoch.
 #[must_use]
 pub fn wall_ms() -> u64 {
-    read(ClockId::CLOCK_REALTIME) / 1_000_000
+    read(ClockId::CLOCK_REALTIME).unwrap_or(0) / 1_000_000
 }
 
 /// A wall-clock instant as RFC 3339 with milliseconds, UTC.

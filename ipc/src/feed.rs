@@ -6,7 +6,7 @@ use crate::error::IpcError;
 use crate::listen::{Door, Lobby};
 use bytes::Bytes;
 use holdfast_core::ids::{Epoch, Role};
-use holdfast_core::limits::PEER_QUEUE_MAX;
+use holdfast_core::limits::{FRAME_BYTES_MAX, PEER_QUEUE_MAX};
 use holdfast_core::money::{Px, Sz, Usd};
 use holdfast_core::registry::RejectReason;
 use holdfast_core::report::{AccountView, MarketState};
@@ -218,6 +218,10 @@ impl<T: Serialize + 'static> Publisher<T> {
     /// subscriber gets first (the newest of each key).
     pub fn publish(&self, message: &T, key: Option<&str>) {
         let Ok(body) = serde_json::to_vec(message) else { return };
+        if body.len() > FRAME_BYTES_MAX {
+            // Kept, it would end the connection of each subscriber, and of each one that comes back.
+            return;
+        }
         let body = Bytes::from(body);
         if let Some(key) = key {
             let mut last = self.last.borrow_mut();

@@ -76,6 +76,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
+    durable.configure_operator(operator_period(&launch), clock::wall_ms());
     durable.written_by = os::process::Identity::own().map_or_else(String::new, |own| own.to_text());
     cell.store(&durable)?;
     leftovers::clear(&launch.home)?;
@@ -145,12 +146,7 @@ impl Driver {
             Profile::Paper => Role::ALL.to_vec(),
             Profile::Live | Profile::Monitor => Role::ALL.into_iter().filter(|role| *role != Role::Venue).collect(),
         };
-        let hours = launch.settings.deadman.operator_hours;
-        let tree = Tree {
-            profile: launch.settings.profile,
-            roles,
-            operator_period: hours.map(|hours| Span::from_ms(u64::from(hours) * 3_600_000)),
-        };
+        let tree = Tree { profile: launch.settings.profile, roles, operator_period: operator_period(&launch) };
         tracing::info!(epoch = epoch.0, home = %home.root().display(), "the supervisor begins");
         Ok(Self {
             machine: Machine::new(tree, durable),
@@ -533,6 +529,11 @@ impl Driver {
             tracing::debug!(%error, "the service manager does not listen");
         }
     }
+}
+
+/// How long the operator may be silent, if that is limited.
+fn operator_period(launch: &Launch) -> Option<Span> {
+    launch.settings.deadman.operator_hours.map(|hours| Span::from_ms(u64::from(hours).saturating_mul(3_600_000)))
 }
 
 fn message_of(what: Tell) -> ToWorker {

@@ -10,7 +10,7 @@
 )]
 
 use crate::ids::JobId;
-use crate::limits::{JOB_SILENCE, TICK};
+use crate::limits::{FENCE_PATIENCE, JOB_SILENCE, TICK};
 use crate::report::{JobKind, JobProgress, JobState, Residue};
 use crate::time::Tick;
 use alloc::vec::Vec;
@@ -20,12 +20,14 @@ use alloc::vec::Vec;
 pub enum Drain {
     /// Nothing to do.
     Idle,
-    /// Waiting for the engine's process to be gone.
+    /// SIGKILL was sent to the engine; waiting for its process to be gone.
     Fencing {
         /// The job.
         job: JobId,
         /// What it is to reach.
         kind: JobKind,
+        /// Since when an engine is waited for; a repeated order does not wait anew.
+        since: Tick,
     },
     /// To be handed to deadman as soon as it can take it.
     Ordered {
@@ -147,7 +149,7 @@ impl Drain {
 
     const fn pending(&self) -> Option<(JobId, JobKind)> {
         match self {
-            Self::Fencing { job, kind } | Self::Ordered { job, kind } | Self::Working { job, kind, .. } => {
+            Self::Fencing { job, kind, .. } | Self::Ordered { job, kind } | Self::Working { job, kind, .. } => {
                 Some((*job, *kind))
             }
             Self::Idle | Self::Flat { .. } => None,
@@ -158,10 +160,13 @@ impl Drain {
     #[must_use]
     pub fn step(self, now: Tick, event: Event) -> (Self, Option<Action>) {
         match event {
-            Event::Order { job, kind, fence: true } => (Self::Fencing { job, kind }, None),
+            Event::Order { job, kind, fence: true } => {
+                let since = if let Self::Fencing { since, .. } = self { since } else { now };
+                (Self::Fencing { job, kind, since }, None)
+            }
             Event::Order { job, kind, fence: false } => (Self::Ordered { job, kind }, None),
             Event::EngineGone => match self {
-                Self::Fencing { job, kind } => (Self::Ordered { job, kind }, None),
+                Self::Fencing { job, kind, .. } => (Self::Ordered { job, kind }, None),
                 other => (other, None),
             },
             Event::DeadmanServing | Event::Time { serving: true } => self.serving(now),
@@ -181,6 +186,9 @@ impl Drain {
     fn serving(self, now: Tick) -> (Self, Option<Action>) {
         let silent = match &self {
             Self::Ordered { .. } => true,
+            // A process with SIGKILL pending executes nothing more of its own, but a thread of it that sits in a stalled
+            // disk keeps the kernel from reporting its end. What it sent has expired with its permit by now.
+            Self::Fencing { since, .. } if now.since(*since) >= FENCE_PATIENCE => true,
             Self::Working { heard, .. } => now.since(*heard) > JOB_SILENCE,
             Self::Idle | Self::Fencing { .. } | Self::Flat { .. } => false,
         };
@@ -242,7 +250,8 @@ mod tests {
         let state = JobState::Closing;
         let states = [
             ("idle", Drain::Idle),
-            ("fencing", Drain::Fencing { job, kind }),
+            ("fencing", Drain::Fencing { job, kind, since: now }),
+            ("fencing for long", Drain::Fencing { job, kind, since: Tick(0) }),
             ("ordered", Drain::Ordered { job, kind }),
             ("working", Drain::Working { job, kind, heard: now, state, residue: vec![] }),
             ("working, silent", Drain::Working { job, kind, heard: Tick(0), state, residue: vec![] }),

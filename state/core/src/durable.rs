@@ -3,6 +3,7 @@
 use crate::ids::{Epoch, JobId, Role};
 use crate::report::JobKind;
 use crate::restart::Deaths;
+use crate::time::Span;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,16 @@ impl Durable {
         Self { epoch: Epoch(wall_ms), kill: Some(kill), ..Self::fresh() }
     }
 
+    /// Brings the operator's deadline into line with the configuration, once at each start: switched off it is gone,
+    /// switched on it runs from now. One that runs already goes on: a restart is no check-in.
+    pub fn configure_operator(&mut self, period: Option<Span>, wall_ms: u64) {
+        self.operator_expires_wall_ms = period.map(|period| {
+            let longest = wall_ms.saturating_add(period.as_ms());
+            // A clock that was ahead when it was written, or a period made shorter, does not put it off.
+            self.operator_expires_wall_ms.map_or(longest, |expires| expires.min(longest))
+        });
+    }
+
     /// The deaths of one role.
     pub const fn deaths_of(&mut self, role: Role) -> &mut Deaths {
         match role {
@@ -90,6 +101,29 @@ impl Durable {
             Role::Sensor => &mut self.deaths[2],
             Role::Api => &mut self.deaths[3],
             Role::Engine => &mut self.deaths[4],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_deadline_follows_the_configuration_and_no_restart_puts_it_off() {
+        let hour = Span::from_ms(3_600_000);
+        let cases = [
+            ("first switched on: it runs from now", None, Some(hour), Some(3_601_000)),
+            ("a restart is no check-in", Some(5000), Some(hour), Some(5000)),
+            ("one that passed while nothing ran stays passed", Some(10), Some(hour), Some(10)),
+            ("never further away than the period", Some(999_999_999), Some(hour), Some(3_601_000)),
+            ("switched off", Some(5000), None, None),
+        ];
+        for (name, stored, period, expect) in cases {
+            let mut durable = Durable::fresh();
+            durable.operator_expires_wall_ms = stored;
+            durable.configure_operator(period, 1000);
+            assert_eq!(durable.operator_expires_wall_ms, expect, "{name}");
         }
     }
 }

@@ -82,3 +82,8 @@ pub struct Generation(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub u64);
+
+impl JobId {
+    /// What deadman begins by itself, without an order of a supervisor. No order ever has this number.
+    pub const OWN: Self = Self(0);
+}

@@ -54,6 +54,12 @@ pub const RESTARTS_WINDOW: Span = Span::from_ms(300_000);
 pub const STOP_GRACE: Span = Span::from_ms(2000);
 /// Emergency reduce-only lasts this long after the last request.
 pub const EMERGENCY_COOLDOWN: Span = Span::from_ms(300_000);
+/// A killed engine whose end the kernel does not report is waited for this long; then deadman begins all the same.
+pub const FENCE_PATIENCE: Span = Span::from_ms(2000);
+/// A stop waits this long for a reduce job that is under way, before it takes deadman down with the job unfinished.
+pub const STOP_JOB_PATIENCE: Span = Span::from_ms(8000);
+/// After a proof of flat deadman is left in peace this long, so that it sees a fill that arrives late.
+pub const STOP_VIGIL: Span = Span::from_ms(2000);
 /// A kill job whose worker says nothing for this long is handed out again.
 pub const JOB_SILENCE: Span = Span::from_ms(10_000);
 /// Pause between a NOT FLAT verdict and the next attempt.
@@ -78,6 +84,14 @@ const _: () = assert!(BEAT_LATE.0 < PERMIT_LEASE.0, "lateness is seen before the
 const _: () = assert!(WORKER_HUNG.0 > 2 * BEAT_LATE.0, "degrade early, kill late");
 const _: () =
     assert!(WORKER_HUNG.0 + STOP_GRACE.0 <= 4_000_000_000, "a stopped worker is replaced within four seconds");
+const _: () =
+    assert!(FENCE_PATIENCE.0 > PERMIT_LEASE.0, "what a killed engine had sent has expired before it is not waited for");
+const _: () =
+    assert!(STOP_VIGIL.0 > PERMIT_LEASE.0, "an order on the wire has arrived or expired before deadman leaves");
+const _: () = assert!(
+    STOP_JOB_PATIENCE.0 + 5 * STOP_GRACE.0 < 20_000_000_000,
+    "an orderly stop with a job under way ends within the patience of the command line"
+);
 const _: () = assert!(PROGRESS_HUNG.0 > 2 * PROGRESS_LATE.0, "degrade early, kill late, for progress too");
 const _: () = assert!(DEADMAN_GRACE.0 > 2 * WORKER_HUNG.0, "a replaced supervisor gets there before deadman acts");
 const _: () =

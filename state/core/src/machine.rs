@@ -16,10 +16,13 @@ use crate::event::{Action, CommandId, Event, Tell};
 use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{
-    ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION, TICK,
+    ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION,
+    TICK,
 };
 use crate::registry::{LatchReason, Profile};
-use crate::report::{AccountView, DeadManReport, JobKind, JournalHealth, LatchTrip, MarketHealth, MarketState};
+use crate::report::{
+    AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, MarketState,
+};
 use crate::resolve::{Inputs, Verdict, resolve};
 use crate::restart;
 use crate::time::{Span, Tick};
@@ -77,6 +80,8 @@ pub struct Machine {
     renewed: Option<Tick>,
     latch: Vec<LatchReason>,
     asked: u64,
+    /// A clean answer came while its causes still stood: asked again once they are gone.
+    premature: bool,
     reconcile_detail: String,
     /// A position moved without an order of ours: the latch stays closed at least until then.
     incident_until: Option<Tick>,
@@ -92,6 +97,12 @@ pub struct Machine {
     ipc_broken_until: Option<Tick>,
     lease: Lease,
     drain: Drain,
+    /// When deadman last spoke of an unfinished job it began by itself.
+    own_job: Option<Tick>,
+    /// When the present job was proven flat.
+    proven: Option<Tick>,
+    /// When the stop was ordered.
+    stopping: Option<Tick>,
     waiting: Vec<CommandId>,
     verdict: Verdict,
 }
@@ -124,6 +135,7 @@ impl Machine {
             renewed: None,
             latch: Vec::from([LatchReason::RestartReconcileRequired]),
             asked: 1,
+            premature: false,
             reconcile_detail: String::new(),
             incident_until: None,
             incident: None,
@@ -137,6 +149,9 @@ impl Machine {
             ipc_broken_until: None,
             lease: Lease::Revoked,
             drain: Drain::Idle,
+            own_job: None,
+            proven: None,
+            stopping: None,
             waiting: Vec::new(),
             verdict,
         }
@@ -205,6 +220,8 @@ impl Machine {
             }
             Event::Exited { role, note, wall_ms, chance } => self.exited(now, role, note, (wall_ms, chance), out),
             Event::Market(health) => self.market = Some((now, health)),
+            // A reading from the future is a fault of its reader: kept, it would stay fresh for ever.
+            Event::Account(view) if view.read_at > now => self.account_known = false,
             Event::Account(view) => {
                 if self.account.as_ref().is_none_or(|old| old.read_at <= view.read_at) {
                     self.account = Some(view);
@@ -220,19 +237,25 @@ impl Machine {
                 }
                 self.trip(reason, out);
             }
-            Event::Reconciled(report) => {
-                if report.asked == self.asked {
-                    self.reconcile_detail = report.detail;
-                    // Books that agree again at once do not undo that something moved them.
-                    if report.clean && self.incident_until.is_none() {
-                        self.latch.clear();
-                    }
+            Event::Reconciled(report) if report.asked == self.asked => {
+                self.reconcile_detail = report.detail;
+                self.premature = report.clean && !self.causes_gone(now);
+                if self.premature {
+                    out.push(Action::Log { text: "reconciled too early: asked again once the cause is gone".into() });
+                } else if report.clean {
+                    self.latch.clear();
                 }
             }
+            // An answer to an older request says nothing about what was lost since.
+            Event::Reconciled(_) => {}
             Event::Journal(health) => self.journal = Some((now, health)),
             Event::LimitHit { detail } => {
                 out.push(Action::Log { text: format!("limit reached: {detail}") });
                 self.limit_hit = Some(detail);
+            }
+            // Deadman works without an order of ours (nobody answered at our door, or we stood still): no opening meanwhile.
+            Event::Job(progress) if progress.job == JobId::OWN => {
+                self.own_job = (progress.state != JobState::Flat).then_some(now);
             }
             Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
             Event::DeadMan(report) => self.dead_man = Some(report),
@@ -327,12 +350,26 @@ impl Machine {
         }
     }
 
+    /// Whether venue, sensor and engine serve, what they show of market and account is fresh, and no unexplained movement
+    /// is younger than a probation. Books that were compared before that say nothing about what happens until then.
+    fn causes_gone(&self, now: Tick) -> bool {
+        let needed = |slot: &&Slot| matches!(slot.role, Role::Venue | Role::Sensor | Role::Engine);
+        let serve = self.slots.iter().filter(needed).all(|slot| slot.state.is_serving());
+        let calm = self.incident_until.is_none_or(|until| now >= until);
+        serve && calm && self.market_fresh(now) && self.account_fresh(now)
+    }
+
     /// Closes the latch for one more reason and asks for a new reconciliation; answers to older requests are void.
     fn trip(&mut self, reason: LatchReason, out: &mut Vec<Action>) {
         if !self.latch.contains(&reason) {
             self.latch.push(reason);
             self.latch.sort_unstable();
         }
+        self.ask_to_reconcile(out);
+    }
+
+    fn ask_to_reconcile(&mut self, out: &mut Vec<Action>) {
+        self.premature = false;
         self.asked = self.asked.saturating_add(1);
         if self.slot(Role::Engine).is_some_and(|slot| slot.state.is_serving()) {
             out.push(Action::Tell { role: Role::Engine, what: Tell::Reconcile { asked: self.asked } });
@@ -350,6 +387,7 @@ impl Machine {
             Some(drain::Action::Progress(progress)) => self.tell_waiting(&progress, false, out),
             Some(drain::Action::Verdict(progress)) => {
                 let flat = matches!(self.drain, Drain::Flat { .. });
+                self.proven = flat.then_some(now);
                 let text = format!("job {}: {} {}", progress.job.0, progress.state.as_str(), progress.detail);
                 out.push(Action::Log { text });
                 if flat && self.durable.flatten_pending {
@@ -399,15 +437,14 @@ impl Machine {
         if self.ipc_broken_until.is_some_and(|until| now >= until) {
             self.ipc_broken_until = None;
         }
-        if self.incident_until.is_some_and(|until| now >= until) {
-            self.incident_until = None;
-            self.trip(LatchReason::InventoryMismatchReconcileRequired, out);
-        }
         for role in self.tree.roles.clone() {
             self.worker(now, role, worker::Event::Time, out);
         }
         self.bring_up(now, out);
         self.take_down(now, out);
+        if self.premature && self.causes_gone(now) {
+            self.ask_to_reconcile(out);
+        }
         let serving = self.slot(Role::Deadman).is_some_and(|slot| slot.state.is_serving());
         self.drain(now, drain::Event::Time { serving }, out);
     }
@@ -471,13 +508,6 @@ impl Machine {
         use worker::State;
         let cause = self.durable.kill.as_ref().map(|kill| kill.cause);
         let critical = |slot: &Slot| matches!(slot.role, Role::Sensor | Role::Engine | Role::Deadman);
-        let market_fresh = self.market.as_ref().is_some_and(|(at, health)| {
-            now.since(*at) <= MARKET_MAX_AGE
-                && health.state == MarketState::Fresh
-                && health.last_good.is_some_and(|good| now.since(good) <= MARKET_MAX_AGE)
-        });
-        let account_fresh = self.account_known
-            && self.account.as_ref().is_some_and(|account| now.since(account.read_at) <= ACCOUNT_MAX_AGE);
         let journal_good =
             self.journal.as_ref().is_some_and(|(at, health)| now.since(*at) <= JOURNAL_MAX_AGE && health.healthy);
         Inputs {
@@ -487,15 +517,27 @@ impl Machine {
             critical_worker_failed: self.slots.iter().any(|slot| critical(slot) && slot.state == State::Failed),
             worker_not_running: self.slots.iter().any(|slot| !slot.state.is_running(now)),
             ipc_broken: self.ipc_broken_until.is_some(),
-            containment: self.drain.is_active(),
+            containment: self.drain.is_active() || self.own_job.is_some_and(|heard| now.since(heard) <= JOB_SILENCE),
             emergency: self.emergency_until.is_some(),
             paused: self.durable.paused_since_wall_ms.is_some(),
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
             journal_unavailable: !journal_good,
-            input_missing: !market_fresh || !account_fresh,
+            input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }
+    }
+
+    fn market_fresh(&self, now: Tick) -> bool {
+        self.market.as_ref().is_some_and(|(at, health)| {
+            now.since(*at) <= MARKET_MAX_AGE
+                && health.state == MarketState::Fresh
+                && health.last_good.is_some_and(|good| good <= now && now.since(good) <= MARKET_MAX_AGE)
+        })
+    }
+
+    fn account_fresh(&self, now: Tick) -> bool {
+        self.account_known && self.account.as_ref().is_some_and(|account| now.since(account.read_at) <= ACCOUNT_MAX_AGE)
     }
 
     fn slot(&self, role: Role) -> Option<&Slot> {

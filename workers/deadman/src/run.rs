@@ -42,7 +42,7 @@ const VENUE_GONE: Span = Span::from_ms(10_000);
 /// A clean stop may take this long to look and to clear the switch.
 const FAREWELL: Duration = Duration::from_millis(1200);
 /// Job number of what deadman begins by itself.
-const OWN_JOB: JobId = JobId(0);
+const OWN_JOB: JobId = JobId::OWN;
 
 type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -67,6 +67,8 @@ pub(crate) struct Deadman {
     reported: Option<DeadManReport>,
     watch: Watch,
     operator: Operator,
+    /// The supervisor was not told yet that the operator's deadline has passed.
+    expiry_untold: bool,
     loss_acted: bool,
     draining: bool,
     writing: Option<oneshot::Receiver<()>>,
@@ -119,6 +121,7 @@ impl Deadman {
             reported: None,
             watch: Watch::begin(now),
             operator: Operator::default(),
+            expiry_untold: false,
             loss_acted: false,
             draining: false,
             writing: None,
@@ -166,8 +169,14 @@ impl Deadman {
                 }
                 Woken::Wish(wish) => {
                     tracing::warn!(kind = ?wish.kind, "asked at the door");
-                    let job = self.unproven().map_or(OWN_JOB, Ladder::job);
-                    self.begin(now, job, wish.kind, Some(wish.reply));
+                    let running = self.unproven().map(|ladder| (ladder.job(), ladder.kind()));
+                    // Under the number of a flatten, a mere cancel would answer "flat" with positions open.
+                    let (job, kind) = match running {
+                        Some((job, JobKind::Flatten)) => (job, JobKind::Flatten),
+                        Some((job, JobKind::CancelAll)) => (job, wish.kind),
+                        None => (OWN_JOB, wish.kind),
+                    };
+                    self.begin(now, job, kind, Some(wish.reply));
                 }
                 Woken::Armed((sent, fires, outcome)) => {
                     self.switch.answered(now, sent, fires, &outcome);
@@ -204,8 +213,12 @@ impl Deadman {
         }
         if self.operator.expired(now) {
             tracing::error!("the operator did not check in: making the account flat");
-            let _ = self.ctx.report(FromWorker::OperatorExpired {});
+            self.expiry_untold = true;
             self.begin(now, OWN_JOB, JobKind::Flatten, None);
+        }
+        // Unheard, the kill would not be latched and the engine would open again: said until it is taken.
+        if self.expiry_untold && self.ctx.report(FromWorker::OperatorExpired {}) {
+            self.expiry_untold = false;
         }
         self.keep_armed(now);
         self.say_again(now);

@@ -2,6 +2,7 @@
 
 use crate::orphan::{end_now, outlives_supervisor};
 use holdfast_core::limits::{PEER_QUEUE_MAX, TICK};
+use holdfast_ipc::IpcError;
 use holdfast_ipc::bootstrap::{Bootstrap, Home};
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::{Conn, Reader, Writer};
@@ -175,5 +176,17 @@ async fn write(
 
 /// A supervisor that does not read for a second is gone or stopped; its death shows on the reading side.
 async fn said(writer: &mut Writer<FromWorker>, message: &FromWorker) -> bool {
-    writer.send_within(message, Duration::from_secs(1)).await.is_ok()
+    match writer.send_within(message, Duration::from_secs(1)).await {
+        Ok(()) => true,
+        // Nothing was written. A reading too large to be told (thousands of open orders) is not told and grows old, which
+        // restricts; to fall silent over it would get this worker killed, deadman in the middle of a flatten.
+        Err(IpcError::TooLarge(bytes)) => {
+            tracing::error!(bytes, "a report does not fit a frame and is left out");
+            true
+        }
+        Err(_) => false,
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 use super::admit::{done, refuse};
 use super::{Machine, Phase};
 use crate::event::{Action, CommandId};
+use crate::ids::Role;
+use crate::limits::{STOP_JOB_PATIENCE, STOP_VIGIL};
 use crate::registry::VenueDeadMan;
 use crate::report::JobKind;
 use crate::time::Tick;
@@ -67,11 +69,22 @@ impl Machine {
         }
     }
 
+    /// Whether deadman is still closing, or has proven flat so recently that a late fill may yet arrive. Bounded: a stop
+    /// that waits for ever is a process that somebody kills.
+    fn work_left(&self, now: Tick) -> bool {
+        let since = self.stopping.unwrap_or(now);
+        if self.drain.is_active() {
+            return now.since(since) < STOP_JOB_PATIENCE;
+        }
+        self.proven.is_some_and(|proven| now.since(proven) < STOP_VIGIL)
+    }
+
     /// Takes the next worker down once the one before it is gone.
     pub(super) fn take_down(&mut self, now: Tick, out: &mut Vec<Action>) {
         if self.phase != Phase::Stopping {
             return;
         }
+        self.stopping.get_or_insert(now);
         for index in (0..self.slots.len()).rev() {
             let slot = &self.slots[index];
             let role = slot.role;
@@ -81,11 +94,17 @@ impl Machine {
                 }
                 continue;
             }
+            if role == Role::Deadman && self.work_left(now) {
+                return;
+            }
             let asked = matches!(slot.state, worker::State::Stopping { .. } | worker::State::Ending { .. });
             if !asked {
                 self.worker(now, role, worker::Event::Stop, out);
             }
             return;
+        }
+        if self.drain.is_active() {
+            out.push(Action::Log { text: "STOPPED WITH A REDUCE JOB UNFINISHED: the next start takes it up".into() });
         }
         self.phase = Phase::Finished;
         out.push(Action::Persist);

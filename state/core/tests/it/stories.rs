@@ -2,11 +2,14 @@
 
 use crate::world::World;
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::event::{Action, Event};
-use holdfast_core::ids::Role;
+use holdfast_core::event::{Action, Event, Tell};
+use holdfast_core::ids::{JobId, Role};
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, TICK, WORKER_HUNG};
 use holdfast_core::registry::{LatchReason, TradingMode};
-use holdfast_core::time::Span;
+use holdfast_core::report::{
+    AccountView, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport,
+};
+use holdfast_core::time::{Span, Tick};
 
 const SECOND: Span = Span::from_ms(1000);
 
@@ -215,7 +218,39 @@ fn a_stop_with_flatten_does_not_stop_while_something_is_open() {
     world.flat = true;
     world.command(ControlRequest::Stop { flatten: true });
     world.run(SECOND);
+    assert!(!world.finished && world.alive.contains_key(&Role::Deadman), "a late fill may yet arrive");
+    world.run(SECOND);
+    world.run(SECOND);
     assert!(world.finished);
+}
+
+#[test]
+fn a_stop_does_not_take_deadman_away_from_a_kill_under_way() {
+    let mut world = World::active();
+    world.flat = false;
+    world.command(kill());
+    world.command(ControlRequest::Stop { flatten: false });
+    world.run(Span::from_ms(3000));
+    assert_eq!(world.alive.keys().copied().collect::<Vec<_>>(), [Role::Venue, Role::Deadman]);
+    let job = world.machine.durable().last_job;
+    world.event(Event::Job(JobProgress {
+        job,
+        state: JobState::Flat,
+        round: 2,
+        residue: Vec::new(),
+        proof_venue_ms: Some(1),
+        detail: String::new(),
+    }));
+    world.run(Span::from_ms(3000));
+    assert!(world.finished, "and ends once it is flat");
+
+    let mut world = World::active();
+    world.flat = false;
+    world.command(kill());
+    world.command(ControlRequest::Stop { flatten: false });
+    world.run(Span::from_ms(18_000));
+    assert!(world.finished, "it does not wait for ever");
+    assert!(world.machine.durable().kill.is_some(), "the next start takes it up");
 }
 
 #[test]
@@ -227,4 +262,97 @@ fn a_stop_while_a_worker_is_stopped_still_ends() {
         world.run(Span::from_ms(6000));
         assert!(world.finished, "{role}");
     }
+}
+
+#[test]
+fn a_killed_engine_that_does_not_end_does_not_hold_up_the_kill() {
+    let mut world = World::active();
+    world.stuck.insert(Role::Engine);
+    let id = world.command(kill());
+    world.run(SECOND);
+    assert!(world.reply(id).is_none(), "its end is waited for");
+    world.command(kill());
+    world.run(Span::from_ms(1500));
+    assert!(
+        matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_some()),
+        "and then not any more, however often the kill is typed: {:?}",
+        world.reply(id)
+    );
+    assert_eq!(world.mode(), TradingMode::Kill);
+    world.stuck.remove(&Role::Engine);
+    world.die(Role::Engine, "signal 9");
+    world.run(SECOND);
+    assert!(!world.alive.contains_key(&Role::Engine), "it stays down when it ends at last");
+}
+
+/// The number of the newest request to reconcile.
+fn asked(world: &World) -> u64 {
+    let asked = |action: &Action| match action {
+        Action::Tell { what: Tell::Reconcile { asked }, .. } => Some(*asked),
+        _ => None,
+    };
+    world.log.iter().rev().find_map(asked).expect("it was asked")
+}
+
+#[test]
+fn books_compared_while_the_cause_still_stands_open_nothing_and_are_compared_again() {
+    for cause in ["market", "account", "venue", "sensor"] {
+        let mut world = World::active();
+        let role = if cause == "venue" { Role::Venue } else { Role::Sensor };
+        // The engine answers at once, as it might from what it had begun to read just before.
+        world.mute.insert(role);
+        match cause {
+            "market" => {
+                let health = MarketHealth { state: MarketState::Gap, last_good: Some(world.now), skew_ms: 0 };
+                world.event(Event::Market(health));
+            }
+            "account" => world.event(Event::AccountUnknown),
+            _ => world.event(Event::Fault { role, detail: "test".to_owned() }),
+        }
+        let reason = LatchReason::WsBookGapReconcileRequired;
+        world.event(Event::Trip(LatchTrip { reason, detail: String::new() }));
+        let void = asked(&world);
+        assert!(world.machine.view(world.now).latch.contains(&reason), "{cause}: cleared while the cause stands");
+        world.mute.remove(&role);
+        world.run(Span::from_ms(15_000));
+        assert_eq!(world.mode(), TradingMode::Active, "{cause}: {:?}", world.reasons());
+        assert!(asked(&world) > void, "{cause}: by a newer comparison");
+        let stale = ReconcileReport { asked: void, clean: true, detail: String::new() };
+        world.event(Event::Trip(LatchTrip { reason, detail: String::new() }));
+        world.event(Event::Reconciled(stale));
+    }
+}
+
+#[test]
+fn a_reading_from_the_future_is_no_reading() {
+    let mut world = World::active();
+    let account = world.machine.view(world.now).account.cloned().expect("it was read");
+    world.mute.insert(Role::Sensor);
+    world.event(Event::Account(Box::new(AccountView { read_at: Tick(u64::MAX), ..account })));
+    assert!(!world.machine.view(world.now).account_known);
+    assert_ne!(world.mode(), TradingMode::Active);
+    let mut world = World::active();
+    let last_good = Some(Tick(u64::MAX));
+    world.event(Event::Market(MarketHealth { state: MarketState::Fresh, last_good, skew_ms: 0 }));
+    assert_ne!(world.mode(), TradingMode::Active);
+}
+
+#[test]
+fn nothing_is_opened_while_deadman_closes_by_itself() {
+    let mut world = World::active();
+    let own = |state| {
+        Event::Job(JobProgress {
+            job: JobId::OWN,
+            state,
+            round: 1,
+            residue: Vec::new(),
+            proof_venue_ms: Some(1),
+            detail: String::new(),
+        })
+    };
+    world.event(own(JobState::Closing));
+    assert!(world.reasons().contains(&"REDUCEONLY_CONTAINMENT_ACTIVE"), "{:?}", world.reasons());
+    assert!(world.permit_until.is_none());
+    world.event(own(JobState::Flat));
+    assert_eq!(world.mode(), TradingMode::Active);
 }

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) alive: BTreeMap<Role, u32>,
     /// Roles that beat and answer.
     pub(crate) mute: BTreeSet<Role>,
+    /// Roles whose process takes a SIGKILL and is not reported gone (a thread sits in a stalled disk).
+    pub(crate) stuck: BTreeSet<Role>,
     pub(crate) permit_until: Option<Tick>,
     pub(crate) replies: Vec<(CommandId, ControlReply)>,
     pub(crate) log: Vec<Action>,
@@ -46,6 +48,7 @@ impl World {
             now: Tick(1_000_000_000_000),
             alive: BTreeMap::new(),
             mute: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             permit_until: None,
             replies: Vec::new(),
             log: Vec::new(),
@@ -103,6 +106,9 @@ impl World {
                 self.alive.insert(role, self.next_pid);
                 self.mute.remove(&role);
                 self.event(Event::Spawned { role, pid: self.next_pid });
+            }
+            Action::Kill { role } if self.stuck.contains(&role) => {
+                self.mute.insert(role);
             }
             Action::Kill { role } => self.die(role, "SIGKILL"),
             Action::Tell { role, what } => self.told(role, what),

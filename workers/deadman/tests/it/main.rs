@@ -11,7 +11,7 @@
 
 mod rig;
 
-use holdfast_core::ids::Role;
+use holdfast_core::ids::{JobId, Role};
 use holdfast_core::registry::VenueDeadMan;
 use holdfast_core::report::{JobKind, JobState};
 use holdfast_ipc::clock;
@@ -202,6 +202,26 @@ fn its_own_door_takes_kill_when_no_supervisor_is_there() {
         let mut conn = Conn::<ControlReply, ControlRequest>::connect(&door, PATIENCE).await.unwrap();
         conn.writer.send(&ControlRequest::Resume { confirm: Some("yes".to_owned()) }).await.unwrap();
         assert!(matches!(conn.reader.recv_within(PATIENCE).await.unwrap(), ControlReply::Refused { .. }));
+    });
+}
+
+#[test]
+fn a_mere_cancel_at_its_door_does_not_weaken_a_flatten_under_way() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.venue.fault(json!({"kind": "reject_all", "for_ms": 2500}));
+        rig.tell(ToWorker::Reduce { job: JobId(7), kind: JobKind::Flatten }).await;
+        rig.until("closing", |r| matches!(r, FromWorker::Job(p) if p.state == JobState::Closing).then_some(())).await;
+        let door = rig.home.deadman_sock();
+        let mut conn = Conn::<ControlReply, ControlRequest>::connect(&door, PATIENCE).await.unwrap();
+        conn.writer.send(&ControlRequest::Kill { flatten: false, reason: None }).await.unwrap();
+        rig.until("flat", |r| {
+            matches!(r, FromWorker::Job(p) if p.job == JobId(7) && p.state == JobState::Flat).then_some(())
+        })
+        .await;
+        assert_eq!(rig.open(), (0, 0), "flat was said of the job that was to close everything");
     });
 }
 
