@@ -272,8 +272,7 @@ fn brief(text: &str) -> String {
         return text;
     }
     let side = QUOTE_MAX / 2;
-    let (head, tail): (String, String) =
-        (text.chars().take(side).collect(), text.chars().skip(count - side).collect());
+    let (head, tail): (String, String) = (text.chars().take(side).collect(), text.chars().skip(count - side).collect());
     format!("{head} … {tail}")
 }
 

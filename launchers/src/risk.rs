@@ -8,8 +8,8 @@ use crate::cli::KillArgs;
 use crate::error::{FAILED, Trouble};
 use crate::link::{self, Gone, Link, Seen};
 use crate::out::{Out, Tone, plain};
-use holdfast_core::limits::JOB_SILENCE;
 use holdfast_core::ids::JobId;
+use holdfast_core::limits::JOB_SILENCE;
 use holdfast_core::report::{JobProgress, JobState, Residue};
 use holdfast_core::time::Span;
 use holdfast_ipc::bootstrap::Home;
@@ -258,13 +258,7 @@ fn nobody(home: &Home) -> Trouble {
 }
 
 /// Orders a job at a door and follows it. `Err` when the order was not taken there.
-async fn order(
-    out: Out,
-    home: &Home,
-    door: Door,
-    request: &ControlRequest,
-    goal: Goal,
-) -> Result<Followed, Gone> {
+async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal: Goal) -> Result<Followed, Gone> {
     let path = match door {
         Door::Supervisor => home.control_sock(),
         Door::Deadman => home.deadman_sock(),

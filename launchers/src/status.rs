@@ -126,8 +126,16 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         None => "\nnext       engine kill (works without the supervisor), or engine logs supervisor",
     });
     let exposure = open.as_ref().map(|open| open.words.as_str());
-    let doc =
-        Absent { schema: STATUS_SCHEMA, running, pid, detail: &detail, last_known, survivors, exposure, deadman_report };
+    let doc = Absent {
+        schema: STATUS_SCHEMA,
+        running,
+        pid,
+        detail: &detail,
+        last_known,
+        survivors,
+        exposure,
+        deadman_report,
+    };
     (code, out.doc(&doc) && out.line(&words))
 }
 
@@ -142,7 +150,9 @@ struct Left {
 /// Judges what is open after a supervisor. An orderly stop leaves its last reading; a sudden death leaves nothing that
 /// may be called flat but deadman's proof. `None` when nothing of an earlier tree is there.
 fn left_open(acting: bool, last: Option<&StatusDoc>, report: Option<&DeadmanReport>) -> Option<Left> {
-    if let Some(report) = report {
+    // An orderly end after the report has read the account later than it.
+    let newer = |report: &&DeadmanReport| acting || last.is_none_or(|doc| doc.running || doc.generated_at <= report.at);
+    if let Some(report) = report.filter(newer) {
         let words = match &report.progress {
             Some(_) if report.proves_flat() => format!("flat, proven by deadman at {}", plain(&report.at)),
             Some(progress) if !progress.residue.is_empty() => format!("NOT FLAT: {}", residue(progress)),
