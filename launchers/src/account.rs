@@ -38,6 +38,9 @@ struct Agents {
 /// Makes what is missing and gives the account's address.
 pub(crate) fn prepare(home: &Home, settings: &Settings) -> Result<String, Trouble> {
     let agents = Agents { engine: key(&home.engine_key())?, deadman: key(&home.deadman_key())? };
+    if agents.engine == agents.deadman {
+        return Err(same(home));
+    }
     let path = home.venue_account();
     let known = read(&path)?;
     let account = match &known {
@@ -51,6 +54,19 @@ pub(crate) fn prepare(home: &Home, settings: &Settings) -> Result<String, Troubl
         write(&path, &wanted)?;
     }
     Ok(wanted.account)
+}
+
+/// Refuses one key in both places: the two share one set of nonces at the venue then, and an engine that runs wild
+/// could make deadman's closing orders invalid. Absent keys are fine; nothing is made.
+pub(crate) fn distinct(home: &Home) -> Result<(), Trouble> {
+    if !home.engine_key().exists() || !home.deadman_key().exists() {
+        return Ok(());
+    }
+    if load(&home.engine_key())? == load(&home.deadman_key())? { Err(same(home)) } else { Ok(()) }
+}
+
+fn same(home: &Home) -> Trouble {
+    Trouble::SameKey { engine: home.engine_key(), deadman: home.deadman_key() }
 }
 
 /// The address of the key in this file; a new key when there is no file.
@@ -71,6 +87,12 @@ fn key(path: &Path) -> Result<String, Trouble> {
             Ok(()) | Err(_) => {}
         }
     }
+    load(path)
+}
+
+/// The address of the key in this file.
+fn load(path: &Path) -> Result<String, Trouble> {
+    check_key(path)?;
     let key = AgentKey::load(path).map_err(|e| match e {
         KeyError::Io(source) => Trouble::Home { what: "read", path: path.into(), source },
         other

@@ -1,11 +1,12 @@
-//! `engine doctor`: examines this host and this home. Changes nothing, starts nothing, and prints no secret: key files are
-//! looked at from outside, and the user's home folder is written `~`, so that the answer can be pasted.
+//! `engine doctor`: examines this host and this home. Changes nothing, starts nothing, and prints no secret: of key files
+//! only mode, owner and whether two are the same are told, and the user's home folder is written `~`, so that the answer
+//! can be pasted.
 
 use crate::cli::{BUILD_ID, MarketArgs};
 use crate::error::Trouble;
 use crate::link::{self, Seen};
 use crate::out::{Out, Tone, plain};
-use crate::{config, home};
+use crate::{account, config, home};
 use holdfast_core::limits::HOME_PATH_BYTES_MAX;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_supervisor::instance::{self, Instance};
@@ -69,7 +70,7 @@ pub(crate) fn doctor(out: Out, home: &Home) -> Result<u8, Trouble> {
     let mut checks = host::checks();
     checks.extend([paths(home), sockets(home, &seen), disk(home), room(home), configuration(home)]);
     checks.extend(keys(home));
-    checks.push(lock(home));
+    checks.push(lock(home, &seen));
     checks.push(latched(home));
     checks.extend(tree::tree(&seen));
     checks.push(venue);
@@ -191,14 +192,28 @@ fn keys(home: &Home) -> Vec<Check> {
         Ok(()) => ok(name, "not there yet; a paper start makes it"),
     };
     let account = home.keys().join("account.key");
-    [("key engine", home.engine_key()), ("key deadman", home.deadman_key()), ("key account", account)]
-        .into_iter()
-        .map(one)
-        .collect()
+    let files = [("key engine", home.engine_key()), ("key deadman", home.deadman_key()), ("key account", account)];
+    let mut checks: Vec<Check> = files.into_iter().map(one).collect();
+    // A key that cannot be read has been said above.
+    if let Err(e @ Trouble::SameKey { .. }) = account::distinct(home) {
+        checks.push(fail("keys", e.to_string(), e.next()));
+    }
+    checks
 }
 
-fn lock(home: &Home) -> Check {
-    match instance::probe(home) {
+fn lock(home: &Home, seen: &Seen) -> Check {
+    match (instance::probe(home), seen) {
+        (Instance::Unknown { .. }, Seen::Live(doc)) => warn(
+            "instance",
+            format!("supervisor runs, pid {} by its own word; run/supervisor.pid does not name it", doc.pid),
+            "none: stop and kill work; it writes the file anew, or engine restart does",
+        ),
+        (instance, _) => lock_alone(home, instance),
+    }
+}
+
+fn lock_alone(home: &Home, instance: Instance) -> Check {
+    match instance {
         Instance::Running { pid } => ok("instance", format!("supervisor runs, pid {pid}")),
         Instance::NotRunning { .. } if !instance::survivors(home).is_empty() => {
             let left: Vec<String> =

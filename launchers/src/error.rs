@@ -1,6 +1,8 @@
 //! Every way a command fails, with the three sentences an operator needs: what happened, what it means for risk, what
 //! to do next. Exit codes follow the table of the operator's surface.
 
+use crate::out::plain;
+use holdfast_core::ids::Role;
 use serde::Serialize;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -94,6 +96,14 @@ pub(crate) enum Trouble {
         /// The mode it should have.
         want: u32,
     },
+    /// The engine and deadman would sign with one key.
+    #[error("{} and {} hold the same key", .deadman.display(), .engine.display())]
+    SameKey {
+        /// The engine's.
+        engine: PathBuf,
+        /// Deadman's.
+        deadman: PathBuf,
+    },
     /// A profile this version does not run.
     #[error("the {profile} profile is not in this version")]
     Profile {
@@ -101,7 +111,7 @@ pub(crate) enum Trouble {
         profile: &'static str,
     },
     /// The recorded market cannot be used.
-    #[error("market file {}: {why}", .path.display())]
+    #[error("market file {}: {}", .path.display(), brief(.why))]
     Market {
         /// The file.
         path: PathBuf,
@@ -137,12 +147,24 @@ pub(crate) enum Trouble {
         home: PathBuf,
         /// A stale pidfile was cleared.
         stale: bool,
+        /// Workers that outlived their supervisor.
+        left: Vec<(Role, u32)>,
     },
     /// Nothing runs; the kill waits for the next start.
     #[error("no engine runs in {}; run/KILL was written, so the next start is killed", .home.display())]
     KillFiled {
         /// The home.
         home: PathBuf,
+        /// Workers that outlived their supervisor.
+        left: Vec<(Role, u32)>,
+    },
+    /// Nothing runs; the pause waits for the next start.
+    #[error("no engine runs in {}; run/PAUSE was written, so the next start opens nothing", .home.display())]
+    PauseFiled {
+        /// The home.
+        home: PathBuf,
+        /// Workers that outlived their supervisor.
+        left: Vec<(Role, u32)>,
     },
     /// A supervisor that does not answer, or evidence that disagrees.
     #[error("the engine's state is unknown: {why}")]
@@ -204,6 +226,14 @@ pub(crate) enum Trouble {
         /// Somebody keeps trying.
         trying: bool,
     },
+    /// A cancel-only job ended, or went silent, with orders standing.
+    #[error("NOT CANCELLED: {residue}")]
+    NotCancelled {
+        /// What is left.
+        residue: String,
+        /// Somebody keeps trying.
+        trying: bool,
+    },
     /// It did not end.
     #[error("the engine (pid {pid}) is still there: {why}")]
     StillThere {
@@ -231,13 +261,50 @@ pub(crate) enum Trouble {
     },
 }
 
+/// Longest quotation of what a file says, in characters.
+const QUOTE_MAX: usize = 240;
+
+/// A text with its middle left out when it is long, and with nothing a terminal would obey.
+fn brief(text: &str) -> String {
+    let text = plain(text);
+    let count = text.chars().count();
+    if count <= QUOTE_MAX {
+        return text;
+    }
+    let side = QUOTE_MAX / 2;
+    let (head, tail): (String, String) = (text.chars().take(side).collect(), text.chars().skip(count - side).collect());
+    format!("{head} … {tail}")
+}
+
 fn show(faults: &[Fault]) -> String {
     let one = |fault: &Fault| {
         let place = fault.at.map_or_else(String::new, |(line, column)| format!("line {line}, column {column}: "));
         let key = if fault.key.is_empty() { String::new() } else { format!("{}: ", fault.key) };
-        format!("{place}{key}{}", fault.why)
+        format!("{place}{}{}", brief(&key), brief(&fault.why))
     };
     faults.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Deadman's pid, if it is among them.
+fn deadman(left: &[(Role, u32)]) -> Option<u32> {
+    left.iter().find(|(role, _)| *role == Role::Deadman).map(|(_, pid)| *pid)
+}
+
+/// What is true of risk when no supervisor is there, given who outlived it.
+fn left_behind(left: &[(Role, u32)]) -> String {
+    match (deadman(left), left.first()) {
+        (Some(pid), _) => format!(
+            "the supervisor is gone; deadman (pid {pid}) is at work and closes what is open, as configured; \
+             `engine kill` reaches it"
+        ),
+        (None, Some((role, pid))) => format!(
+            "the supervisor is gone and {role} (pid {pid}) outlives it; a permit nobody renews lapses within one \
+             second, and what is open is closed by nobody"
+        ),
+        (None, None) => "nothing of Holdfast trades here; what is open on the venue is watched only by the venue's \
+                         own dead-man switch"
+            .to_owned(),
+    }
 }
 
 impl Trouble {
@@ -245,7 +312,7 @@ impl Trouble {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
-            Self::Config { .. } | Self::Exposed { .. } | Self::Profile { .. } => CONFIG,
+            Self::Config { .. } | Self::Exposed { .. } | Self::SameKey { .. } | Self::Profile { .. } => CONFIG,
             Self::Market { configured, .. } => {
                 if *configured {
                     CONFIG
@@ -260,7 +327,7 @@ impl Trouble {
                     FAILED
                 }
             }
-            Self::NotRunning { .. } | Self::KillFiled { .. } => NOT_RUNNING,
+            Self::NotRunning { .. } | Self::KillFiled { .. } | Self::PauseFiled { .. } => NOT_RUNNING,
             Self::NoHome
             | Self::HomeTooLong { .. }
             | Self::Home { .. }
@@ -273,6 +340,7 @@ impl Trouble {
             | Self::Refused { .. }
             | Self::PhraseNeeded { .. }
             | Self::NotFlat { .. }
+            | Self::NotCancelled { .. }
             | Self::StillThere { .. }
             | Self::Exists { .. }
             | Self::Unfit(_)
@@ -290,11 +358,12 @@ impl Trouble {
             Self::DiskFull { .. } => "disk_full",
             Self::Config { .. } => "config_refused",
             Self::Exposed { .. } => "permissions_refused",
+            Self::SameKey { .. } => "keys_equal",
             Self::Profile { .. } => "profile_unsupported",
             Self::Market { .. } => "market_refused",
             Self::Port { .. } => "port_busy",
             Self::Account { .. } => "account_unusable",
-            Self::NotRunning { .. } | Self::KillFiled { .. } => "not_running",
+            Self::NotRunning { .. } | Self::KillFiled { .. } | Self::PauseFiled { .. } => "not_running",
             Self::Unknown { .. } => "unknown",
             Self::StartBusy { .. } => "start_busy",
             Self::StartFailed { .. } => "start_failed",
@@ -303,6 +372,7 @@ impl Trouble {
             Self::PhraseNeeded { given: false, .. } => "phrase_needed",
             Self::PhraseNeeded { given: true, .. } => "phrase_wrong",
             Self::NotFlat { .. } => "not_flat",
+            Self::NotCancelled { .. } => "not_cancelled",
             Self::StillThere { .. } => "still_there",
             Self::Exists { .. } => "exists",
             Self::Unfit(_) => "unfit",
@@ -321,6 +391,7 @@ impl Trouble {
             | Self::DiskFull { .. }
             | Self::Config { .. }
             | Self::Exposed { .. }
+            | Self::SameKey { .. }
             | Self::Profile { .. }
             | Self::Market { .. }
             | Self::Port { .. }
@@ -328,10 +399,8 @@ impl Trouble {
             | Self::Exists { .. }
             | Self::Os { .. } => "nothing was started and nothing was changed; no risk was added".to_owned(),
             Self::Unfit(_) => "none by itself; what fails here can stop a start or hide a fault".to_owned(),
-            Self::NotRunning { .. } | Self::KillFiled { .. } => {
-                "nothing of Holdfast trades here; what is open on the venue is watched only by \
-                                        the venue's own dead-man switch"
-                    .to_owned()
+            Self::NotRunning { left, .. } | Self::KillFiled { left, .. } | Self::PauseFiled { left, .. } => {
+                left_behind(left)
             }
             Self::Unknown { .. } => "treat it as Kill: a permit that is not renewed lapses within one second, but \
                                      positions may be open"
@@ -343,6 +412,13 @@ impl Trouble {
                                       trying"
                 .to_owned(),
             Self::PhraseNeeded { allows, .. } => format!("unchanged; with the phrase this is allowed: {allows}"),
+            Self::NotCancelled { trying, .. } => {
+                if *trying {
+                    "new risk stays blocked; orders stand and the tree keeps trying to cancel them".to_owned()
+                } else {
+                    "orders stand or are unknown, and nothing here is known to be cancelling them".to_owned()
+                }
+            }
             Self::NotFlat { trying, .. } => {
                 if *trying {
                     "new risk stays blocked; exposure remains and the tree keeps trying to close it".to_owned()
@@ -376,6 +452,11 @@ impl Trouble {
                     path.display()
                 )
             }
+            Self::SameKey { deadman, .. } => format!(
+                "deadman needs a key of its own, or the engine's nonces can void its closing orders: move {} aside, and the \
+                 next start makes and registers a new one",
+                deadman.display()
+            ),
             Self::Profile { profile } => match *profile {
                 "live" => "real money needs a preflight and a typed confirmation that this version does not have; \
                            set profile = \"paper\""
@@ -392,7 +473,14 @@ impl Trouble {
                 "restore {} or, to begin with new paper books, move the venue folder of this home aside",
                 path.display()
             ),
+            Self::NotRunning { left, .. } if deadman(left).is_some() => {
+                "engine kill reaches deadman at once; engine status tells how far it is".to_owned()
+            }
             Self::NotRunning { .. } => "engine start".to_owned(),
+            Self::PauseFiled { .. } => {
+                "look at the venue itself; engine start manages what is open and stays paused until engine resume"
+                    .to_owned()
+            }
             Self::KillFiled { .. } => {
                 "look at the venue itself; engine start carries out the kill and stays killed until \
                                        engine resume"
@@ -406,7 +494,7 @@ impl Trouble {
             Self::NotReady { .. } => "engine status; engine logs; engine stop ends it".to_owned(),
             Self::Refused { next, .. } => next.clone(),
             Self::PhraseNeeded { phrase, .. } => format!("engine resume --confirm '{phrase}'"),
-            Self::NotFlat { trying, .. } => {
+            Self::NotFlat { trying, .. } | Self::NotCancelled { trying, .. } => {
                 if *trying {
                     "engine status --watch; engine kill again is a new attempt; or close it on the venue by hand"
                         .to_owned()

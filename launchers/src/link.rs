@@ -4,7 +4,7 @@
 
 use crate::error::Trouble;
 use holdfast_core::limits::STATUS_MAX_AGE;
-use holdfast_core::report::JobProgress;
+use holdfast_core::report::{JobProgress, JobState};
 use holdfast_core::status::StatusDoc;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
@@ -199,10 +199,23 @@ pub(crate) struct DeadmanReport {
     pub(crate) at: String,
     /// The supervisor that was lost.
     pub(crate) supervisor_pid: u32,
+    /// What it was to do by itself: `cancel` or `flatten`.
+    #[serde(default)]
+    pub(crate) policy: String,
     /// One line for people.
     pub(crate) note: String,
     /// The last progress: a proof, or what is left.
     pub(crate) progress: Option<JobProgress>,
+}
+
+impl DeadmanReport {
+    /// Whether it proves that neither order nor position was left. A job that only cancels ends in the same state, and
+    /// proves nothing of positions: its own words tell how many it left.
+    pub(crate) fn proves_flat(&self) -> bool {
+        let Some(progress) = &self.progress else { return false };
+        let left = progress.detail.contains("positions untouched") && !progress.detail.contains("; 0 positions");
+        progress.state == JobState::Flat && progress.proof_venue_ms.is_some() && !left
+    }
 }
 
 /// Deadman's report about the last supervisor of this home; none when a later one has run since.
@@ -217,7 +230,7 @@ pub(crate) fn deadman_report(home: &Home, last: Option<&StatusDoc>) -> Option<De
 /// The error for a command that needs a running tree; clears a stale pidfile on the way.
 pub(crate) fn absent(home: &Home, stale_pidfile: bool) -> Trouble {
     let stale = stale_pidfile && instance::clear_stale(home).is_ok();
-    Trouble::NotRunning { home: home.root().into(), stale }
+    Trouble::NotRunning { home: home.root().into(), stale, left: instance::survivors(home) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One process held by a descriptor, so that a recycled pid is never waited for or killed.
 
+use crate::link::{self, Seen};
 use holdfast_ipc::bootstrap::Home;
 use holdfast_supervisor::instance::{self, Instance};
 use std::time::Duration;
@@ -22,6 +23,15 @@ impl Watched {
         let raw = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
         let fd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).ok()?;
         matches!(instance::probe(home), Instance::Running { pid: now } if now == pid).then_some(Self { pid, fd })
+    }
+
+    /// Takes hold of the supervisor that answers at the door, when no pidfile names it. It is asked twice: one that says
+    /// the same after the descriptor was opened is what the descriptor names.
+    pub(crate) async fn hold_answering(home: &Home) -> Option<Self> {
+        let pid = answering(home).await?;
+        let raw = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let fd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).ok()?;
+        (answering(home).await? == pid).then_some(Self { pid, fd })
     }
 
     /// Waits for its end; `false` when it is still there after this long.
@@ -55,17 +65,23 @@ impl Watched {
             .then(|| Self { pid, home: home.clone() })
     }
 
+    /// Takes note of the supervisor that answers at the door, when no pidfile names it. It can be waited for; without a
+    /// pidfile it is not killed by number.
+    pub(crate) async fn hold_answering(home: &Home) -> Option<Self> {
+        Some(Self { pid: answering(home).await?, home: home.clone() })
+    }
+
     /// Waits for its end; `false` when it is still there after this long.
     pub(crate) fn wait(&self, within: Duration) -> bool {
         let polls = millis(within) / 50 + 1;
-        crate::link::block(async {
+        link::block(async {
             for _ in 0..polls {
-                if !self.there() {
+                if self.gone() {
                     return true;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            !self.there()
+            self.gone()
         })
         .unwrap_or(false)
     }
@@ -77,8 +93,25 @@ impl Watched {
             && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).is_ok()
     }
 
+    /// Doubt is not an end.
+    fn gone(&self) -> bool {
+        match instance::probe(&self.home) {
+            Instance::Running { pid } => pid != self.pid,
+            Instance::NotRunning { .. } => true,
+            Instance::Unknown { .. } => false,
+        }
+    }
+
     fn there(&self) -> bool {
         matches!(instance::probe(&self.home), Instance::Running { pid } if pid == self.pid)
+    }
+}
+
+/// The pid of the supervisor that answers now, in its own words. Its door is in a folder of the owner's alone.
+async fn answering(home: &Home) -> Option<u32> {
+    match link::look(home).await {
+        Seen::Live(doc) => Some(doc.pid),
+        Seen::NotRunning { .. } | Seen::Unknown { .. } => None,
     }
 }
 

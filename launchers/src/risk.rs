@@ -1,14 +1,16 @@
 //! Commands that act on risk: kill, flatten, pause, resume, heartbeat.
 //!
-//! Reducing commands ask for nothing and find another way when the supervisor does not answer: deadman's own door,
-//! and for kill the file that every later supervisor obeys. Only a verdict with proof is called flat.
+//! Reducing commands ask for nothing and find another way when the supervisor does not answer: deadman's own door, and
+//! the file that every later supervisor obeys (`run/KILL` for kill, `run/PAUSE` for flatten). Only a verdict with proof is
+//! called flat, and a job that only cancels is never called so.
 
 use crate::cli::KillArgs;
 use crate::error::{FAILED, Trouble};
 use crate::link::{self, Gone, Link, Seen};
 use crate::out::{Out, Tone, plain};
+use holdfast_core::ids::JobId;
 use holdfast_core::limits::JOB_SILENCE;
-use holdfast_core::report::{JobProgress, JobState};
+use holdfast_core::report::{JobProgress, JobState, Residue};
 use holdfast_core::time::Span;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
@@ -28,12 +30,57 @@ const SILENCE: Duration = Duration::from_nanos(3 * JOB_SILENCE.0);
 /// Longest a command follows a job.
 const FOLLOW: Span = Span::from_ms(15 * 60 * 1000);
 
-/// One line of a JSON stream about a job.
+/// One line of a JSON stream about a job; the fields of [`JobProgress`], with the state in the words of its goal.
 #[derive(Debug, Serialize)]
 struct ProgressDoc<'a> {
     schema: &'static str,
-    #[serde(flatten)]
-    progress: &'a JobProgress,
+    job: JobId,
+    state: &'static str,
+    round: u32,
+    residue: &'a [Residue],
+    proof_venue_ms: Option<u64>,
+    detail: &'a str,
+}
+
+/// What a job is to reach, for the words about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// No order and no position.
+    Flat,
+    /// No order; positions stay as they are.
+    Cancelled,
+}
+
+impl Goal {
+    const fn of(flatten: bool) -> Self {
+        if flatten { Self::Flat } else { Self::Cancelled }
+    }
+
+    /// The word for a state of the job.
+    const fn word(self, state: JobState) -> &'static str {
+        match (self, state) {
+            (Self::Cancelled, JobState::Flat) => "cancelled",
+            (Self::Cancelled, JobState::NotFlat) => "not_cancelled",
+            (Self::Flat, JobState::Flat | JobState::NotFlat)
+            | (_, JobState::Fencing | JobState::Cancelling | JobState::Closing) => state.as_str(),
+        }
+    }
+
+    /// Deadman speaks of a venue it cannot read in one way for both goals.
+    fn detail(self, progress: &JobProgress) -> String {
+        match self {
+            Self::Flat => progress.detail.clone(),
+            Self::Cancelled => progress.detail.replace("NOT FLAT", "NOT CANCELLED"),
+        }
+    }
+
+    /// The error for a job that did not reach it.
+    const fn missed(self, residue: String, trying: bool) -> Trouble {
+        match self {
+            Self::Flat => Trouble::NotFlat { residue, trying },
+            Self::Cancelled => Trouble::NotCancelled { residue, trying },
+        }
+    }
 }
 
 /// The last line of a JSON stream about a job.
@@ -41,6 +88,7 @@ struct ProgressDoc<'a> {
 struct Verdict<'a> {
     schema: &'static str,
     flat: bool,
+    orders_cancelled: bool,
     by: &'static str,
     venue_time: Option<String>,
     message: &'a str,
@@ -94,38 +142,62 @@ pub(crate) fn simple(out: Out, home: &Home, request: &ControlRequest) -> Result<
 /// `engine flatten`.
 pub(crate) fn flatten(out: Out, home: &Home) -> Result<u8, Trouble> {
     link::block(async {
-        match order(out, home, Door::Supervisor, &ControlRequest::Flatten {}).await {
-            Ok(followed) => conclude(out, followed, Door::Supervisor, true),
-            Err(Gone::Absent) if !alive(home) => {
-                match order(out, home, Door::Deadman, &ControlRequest::Flatten {}).await {
-                    Ok(followed) => conclude(out, followed, Door::Deadman, true),
-                    Err(_) => Err(nobody(home)),
-                }
+        match order(out, home, Door::Supervisor, &ControlRequest::Flatten {}, Goal::Flat).await {
+            Ok(Followed::Lost(last, why)) => {
+                out.note(&format!("the supervisor took the order and went silent ({why})"));
+                flatten_without(out, home, true, last).await
             }
+            Ok(followed) => conclude(out, followed, Door::Supervisor, Goal::Flat),
             Err(why) => {
-                out.note(&format!("the supervisor does not answer ({why}); asking deadman itself"));
-                match order(out, home, Door::Deadman, &ControlRequest::Flatten {}).await {
-                    Ok(followed) => conclude(out, followed, Door::Deadman, true),
-                    Err(deaf) => Err(Trouble::Unknown {
-                        why: format!("neither the supervisor ({why}) nor deadman ({deaf}) took the order"),
-                    }),
+                if alive(home) {
+                    out.note(&format!("the supervisor does not answer ({why}); asking deadman itself"));
                 }
+                flatten_without(out, home, false, None).await
             }
         }
     })?
 }
 
+/// A flatten without a supervisor that answers. The file comes first: deadman ends when its work is done and tells no
+/// later supervisor, and new risk is to stay blocked over that.
+async fn flatten_without(out: Out, home: &Home, taken: bool, last: Option<JobProgress>) -> Result<u8, Trouble> {
+    let pause = home.run().join("PAUSE");
+    let file = pause.display().to_string();
+    let filed = leave_file(home, &pause, "flatten");
+    match &filed {
+        Ok(true) => out.note(&format!(
+            "wrote {file}: new risk stays blocked in every supervisor of this home, now or at its next start, until resume"
+        )),
+        Ok(false) => {}
+        Err(e) => out.note(&format!("could not write {file}: {e}; a later start may add risk again")),
+    }
+    match order(out, home, Door::Deadman, &ControlRequest::Flatten {}, Goal::Flat).await {
+        Ok(followed) => conclude(out, followed, Door::Deadman, Goal::Flat),
+        Err(deaf) if taken || alive(home) => {
+            let known = last.as_ref().map_or_else(|| "exposure is unknown".to_owned(), residue);
+            let filed = if filed.is_ok() { format!("; {file} is in place") } else { String::new() };
+            let residue = format!("{known}; the supervisor does not answer, deadman took no order ({deaf}){filed}");
+            Err(Trouble::NotFlat { residue, trying: false })
+        }
+        Err(_) => Err(match filed {
+            Ok(true) => Trouble::PauseFiled { home: home.root().into(), left: instance::survivors(home) },
+            Ok(false) | Err(_) => nobody(home),
+        }),
+    }
+}
+
 /// `engine kill`.
 pub(crate) fn kill(out: Out, home: &Home, args: &KillArgs) -> Result<u8, Trouble> {
     let flatten = !args.no_flatten;
+    let goal = Goal::of(flatten);
     let request = ControlRequest::Kill { flatten, reason: args.reason.clone() };
     link::block(async {
-        match order(out, home, Door::Supervisor, &request).await {
+        match order(out, home, Door::Supervisor, &request, goal).await {
             Ok(Followed::Lost(last, why)) => {
                 out.note(&format!("the supervisor took the order and went silent ({why})"));
                 last_resort(out, home, &request, args, last).await
             }
-            Ok(followed) => conclude(out, followed, Door::Supervisor, flatten),
+            Ok(followed) => conclude(out, followed, Door::Supervisor, goal),
             Err(why) => {
                 out.note(&format!("the supervisor does not answer: {why}"));
                 last_resort(out, home, &request, args, None).await
@@ -142,7 +214,8 @@ async fn last_resort(
     args: &KillArgs,
     last: Option<JobProgress>,
 ) -> Result<u8, Trouble> {
-    let filed = leave_kill_file(home, args.reason.as_deref());
+    let goal = Goal::of(!args.no_flatten);
+    let filed = leave_file(home, &home.kill_file(), args.reason.as_deref().unwrap_or_default());
     let file = home.kill_file().display().to_string();
     match &filed {
         Ok(true) => {
@@ -151,22 +224,22 @@ async fn last_resort(
         Ok(false) => {}
         Err(e) => out.note(&format!("could not write {file}: {e}")),
     }
-    match order(out, home, Door::Deadman, request).await {
+    match order(out, home, Door::Deadman, request, goal).await {
         Ok(followed) => {
             out.note(
                 "deadman took the order itself; the engine's permit lapses within one second without its supervisor",
             );
-            conclude(out, followed, Door::Deadman, !args.no_flatten)
+            conclude(out, followed, Door::Deadman, goal)
         }
         Err(deaf) if alive(home) => {
             let known = last.as_ref().map_or_else(|| "exposure is unknown".to_owned(), residue);
             let filed = if filed.is_ok() { format!("; {file} is in place") } else { String::new() };
             let residue =
                 format!("{known}; the supervisor is there and does not answer, deadman took no order ({deaf}){filed}");
-            Err(Trouble::NotFlat { residue, trying: false })
+            Err(goal.missed(residue, false))
         }
         Err(_) => Err(match filed {
-            Ok(true) => Trouble::KillFiled { home: home.root().into() },
+            Ok(true) => Trouble::KillFiled { home: home.root().into(), left: instance::survivors(home) },
             Ok(false) | Err(_) => nobody(home),
         }),
     }
@@ -185,7 +258,7 @@ fn nobody(home: &Home) -> Trouble {
 }
 
 /// Orders a job at a door and follows it. `Err` when the order was not taken there.
-async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest) -> Result<Followed, Gone> {
+async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal: Goal) -> Result<Followed, Gone> {
     let path = match door {
         Door::Supervisor => home.control_sock(),
         Door::Deadman => home.deadman_sock(),
@@ -197,8 +270,17 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest) -> R
     loop {
         match reply {
             ControlReply::Progress(progress) => {
-                out.doc(&ProgressDoc { schema: "holdfast.progress.v1", progress: &progress });
-                out.line(&progress_line(&progress));
+                let (state, detail) = (goal.word(progress.state), goal.detail(&progress));
+                out.doc(&ProgressDoc {
+                    schema: "holdfast.progress.v1",
+                    job: progress.job,
+                    state,
+                    round: progress.round,
+                    residue: &progress.residue,
+                    proof_venue_ms: progress.proof_venue_ms,
+                    detail: &detail,
+                });
+                out.line(&step_line(progress.round, state, &detail));
                 match progress.state {
                     JobState::Flat => return Ok(Followed::Flat(progress)),
                     JobState::NotFlat => return Ok(Followed::NotFlat(progress)),
@@ -234,42 +316,56 @@ async fn first(home: &Home, door: Door, link: &mut Link) -> Result<ControlReply,
     }
 }
 
-fn conclude(out: Out, followed: Followed, door: Door, flatten: bool) -> Result<u8, Trouble> {
+fn conclude(out: Out, followed: Followed, door: Door, goal: Goal) -> Result<u8, Trouble> {
     let by = door.as_str();
+    let schema = "holdfast.verdict.v1";
     match followed {
         Followed::Flat(progress) => {
             let venue_time = progress.proof_venue_ms.map(clock::rfc3339);
             let at = venue_time.clone().map_or_else(String::new, |at| format!(" at venue time {at}"));
-            let what = if flatten { "PROVEN FLAT" } else { "ALL ORDERS CANCELLED" };
-            let message = format!("{what}{at}");
-            out.doc(&Verdict { schema: "holdfast.verdict.v1", flat: true, by, venue_time, message: &message });
-            out.line(&out.paint(Tone::Good, &message));
+            let message = match goal {
+                Goal::Flat => format!("PROVEN FLAT{at}"),
+                Goal::Cancelled => format!("orders cancelled{at}; positions left as ordered"),
+            };
+            let flat = goal == Goal::Flat;
+            out.doc(&Verdict { schema, flat, orders_cancelled: true, by, venue_time, message: &message });
+            out.line(&out.paint(if flat { Tone::Good } else { Tone::Careful }, &message));
             Ok(0)
         }
-        Followed::NotFlat(progress) => Err(Trouble::NotFlat { residue: residue(&progress), trying: true }),
+        Followed::NotFlat(mut progress) => {
+            progress.detail = goal.detail(&progress);
+            Err(goal.missed(residue(&progress), true))
+        }
         Followed::Done(message) => {
-            // Without --no-flatten a word without proof is no proof.
-            out.doc(&Verdict { schema: "holdfast.verdict.v1", flat: false, by, venue_time: None, message: &message });
+            // A word without proof is no proof.
+            let orders_cancelled = false;
+            out.doc(&Verdict { schema, flat: false, orders_cancelled, by, venue_time: None, message: &message });
             out.line(&plain(&message));
-            Ok(if flatten { FAILED } else { 0 })
+            Ok(if goal == Goal::Flat { FAILED } else { 0 })
         }
         Followed::Lost(last, why) => {
             let known = last.as_ref().map_or_else(|| "no verdict".to_owned(), residue);
-            Err(Trouble::NotFlat { residue: format!("{known}; then {why}"), trying: door == Door::Supervisor })
+            Err(goal.missed(format!("{known}; then {why}"), door == Door::Supervisor))
         }
     }
 }
 
-/// Leaves the file that means kill. `Ok(false)` when there is no such home, which is then not made.
-fn leave_kill_file(home: &Home, reason: Option<&str>) -> std::io::Result<bool> {
+/// Leaves a file whose being there is an order. `Ok(false)` when there is no such home, which is then not made.
+fn leave_file(home: &Home, path: &Path, why: &str) -> std::io::Result<bool> {
     if !home.root().is_dir() {
         return Ok(false);
     }
     make_private(&home.run())?;
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(home.kill_file());
-    let mut file = file?;
-    // Its being there is the order; on a full disk the words may be missing.
-    let _ = writeln!(file, "{} {}", clock::rfc3339(clock::wall_ms()), reason.map(plain).unwrap_or_default());
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // On a full disk the words may be missing.
+    let _ = writeln!(file, "{} {}", clock::rfc3339(clock::wall_ms()), plain(why));
+    // A power cut should not forget it. On a thread of its own: a disk that hangs must not hold up the order itself.
+    let folder = home.run();
+    let keep = move || {
+        let _ = file.sync_all();
+        let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    };
+    let _ = std::thread::Builder::new().name("hf-keep".to_owned()).spawn(keep);
     Ok(true)
 }
 
@@ -307,7 +403,11 @@ fn outcome(reply: ControlReply, given: bool) -> Result<String, Trouble> {
 
 /// A step of a job in one line.
 pub(crate) fn progress_line(progress: &JobProgress) -> String {
-    format!("round {} · {} · {}", progress.round, progress.state.as_str(), plain(&progress.detail))
+    step_line(progress.round, progress.state.as_str(), &progress.detail)
+}
+
+fn step_line(round: u32, state: &str, detail: &str) -> String {
+    format!("round {round} · {} · {}", state, plain(detail))
 }
 
 /// What a job could not remove, in words.

@@ -5,7 +5,7 @@
 use crate::error::{NOT_RUNNING, Trouble, UNKNOWN};
 use crate::link::{self, DeadmanReport, Seen};
 use crate::out::{Out, Tone, plain};
-use crate::risk::progress_line;
+use crate::risk::{progress_line, residue};
 use holdfast_core::ids::Role;
 use holdfast_core::limits::STATUS_MAX_AGE;
 use holdfast_core::registry::TradingMode;
@@ -25,6 +25,8 @@ struct Absent<'a> {
     last_known: Option<Stale<'a>>,
     /// Workers that live without a supervisor: after its sudden death, deadman until it has done its duty.
     survivors: Vec<Survivor>,
+    /// What is open now, in a few words: `UNKNOWN` unless something proves more.
+    exposure: Option<&'a str>,
     /// What deadman did when the last supervisor was lost.
     deadman_report: Option<DeadmanReport>,
 }
@@ -92,14 +94,21 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
     };
     let deadman_report = link::deadman_report(home, last.as_ref());
     let acting = survivors.iter().any(|s| s.role == Role::Deadman);
-    let head = match running {
-        Some(_) => out.paint(Tone::Careful, "not running"),
-        None => out.paint(Tone::Bad, "UNKNOWN, treat as Kill"),
+    let open = running.and_then(|_| left_open(acting, last.as_ref(), deadman_report.as_ref()));
+    let head = match (running, &open) {
+        (Some(_), Some(open)) if open.lost => out.paint(Tone::Bad, "supervisor lost · treat as Kill"),
+        (Some(_), _) => out.paint(Tone::Careful, "not running"),
+        (None, _) => out.paint(Tone::Bad, "UNKNOWN, treat as Kill"),
     };
-    let mut words = format!("{head} · {}", plain(&detail));
+    let mut words = match &open {
+        // The exposure is the news; where it is about comes after it.
+        Some(open) if open.lost => format!("{head} · {} · {}", open.words, plain(&detail)),
+        Some(open) => format!("{head} · {} · {}", plain(&detail), open.words),
+        None if running.is_none() => format!("{head} · exposure UNKNOWN · {}", plain(&detail)),
+        None => format!("{head} · {}", plain(&detail)),
+    };
     if let Some(doc) = &last {
         let (at, open) = (plain(&doc.generated_at), exposure(&doc.exposure));
-        words.push_str(&format!(" · {open} when last read"));
         words.push_str(&format!("\nlast known {at} (stale): {}, {open}", doc.trading_mode));
     }
     if let Some(report) = &deadman_report {
@@ -116,8 +125,46 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         Some(_) => "\nnext       engine start",
         None => "\nnext       engine kill (works without the supervisor), or engine logs supervisor",
     });
-    let doc = Absent { schema: STATUS_SCHEMA, running, pid, detail: &detail, last_known, survivors, deadman_report };
+    let exposure = open.as_ref().map(|open| open.words.as_str());
+    let doc = Absent {
+        schema: STATUS_SCHEMA,
+        running,
+        pid,
+        detail: &detail,
+        last_known,
+        survivors,
+        exposure,
+        deadman_report,
+    };
     (code, out.doc(&doc) && out.line(&words))
+}
+
+/// What is open when no supervisor is there to read it.
+#[derive(Debug, PartialEq, Eq)]
+struct Left {
+    /// The supervisor went without an orderly end, and nothing has proven the account flat since.
+    lost: bool,
+    words: String,
+}
+
+/// Judges what is open after a supervisor. An orderly stop leaves its last reading; a sudden death leaves nothing that
+/// may be called flat but deadman's proof. `None` when nothing of an earlier tree is there.
+fn left_open(acting: bool, last: Option<&StatusDoc>, report: Option<&DeadmanReport>) -> Option<Left> {
+    // An orderly end after the report has read the account later than it.
+    let newer = |report: &&DeadmanReport| acting || last.is_none_or(|doc| doc.running || doc.generated_at <= report.at);
+    if let Some(report) = report.filter(newer) {
+        let words = match &report.progress {
+            Some(_) if report.proves_flat() => format!("flat, proven by deadman at {}", plain(&report.at)),
+            Some(progress) if !progress.residue.is_empty() => format!("NOT FLAT: {}", residue(progress)),
+            Some(_) | None => "exposure UNKNOWN".to_owned(),
+        };
+        return Some(Left { lost: acting || !report.proves_flat(), words });
+    }
+    // An orderly stop takes deadman down with it and marks the document.
+    if acting || last.is_some_and(|doc| doc.running) {
+        return Some(Left { lost: true, words: "exposure UNKNOWN".to_owned() });
+    }
+    last.map(|doc| Left { lost: false, words: format!("{} when last read", exposure(&doc.exposure)) })
 }
 
 /// `engine mode`: the exit code says it all.

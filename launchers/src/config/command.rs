@@ -4,7 +4,7 @@ use super::show::ConfigDoc;
 use crate::cli::{ConfigCommand, MarketArgs};
 use crate::error::Trouble;
 use crate::out::Out;
-use crate::{home, preflight};
+use crate::{account, home, preflight};
 use holdfast_ipc::bootstrap::Home;
 use serde::Serialize;
 use std::fs::{DirBuilder, OpenOptions};
@@ -44,6 +44,7 @@ fn check(out: Out, home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> {
     for key in [home.engine_key(), home.deadman_key()] {
         home::check_key(&key)?;
     }
+    account::distinct(home)?;
     preflight::market(&mut loaded)?;
     let path = loaded.path.display().to_string();
     let profile = loaded.settings.profile.as_str();

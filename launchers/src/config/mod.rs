@@ -43,7 +43,6 @@ pub(crate) fn load(home: &Home, flags: &MarketArgs) -> Result<Loaded, Trouble> {
         Some(text) => parse(&path, text)?,
         None => (Settings::default(), toml::Table::new()),
     };
-    let refuse = |faults| Trouble::Config { path: path.clone(), faults };
     // A relative market in the file is meant from the file's folder; one on the command line from where one stands.
     settings.paper.market = settings.paper.market.map(|market| home.root().join(market));
     if let Some(market) = &flags.market {
@@ -59,14 +58,18 @@ pub(crate) fn load(home: &Home, flags: &MarketArgs) -> Result<Loaded, Trouble> {
     if let Some(coin) = &flags.coin {
         settings.strategy.coin.clone_from(coin);
     }
-    settings.check().map_err(|objections| {
-        refuse(
-            objections
-                .into_iter()
-                .map(|o| Fault { at: text.as_deref().and_then(|text| locate(text, &o.key)), key: o.key, why: o.why })
-                .collect(),
-        )
-    })?;
+    // The live profile is refused as a whole, in plain words: asking for its section first would say it could be had.
+    let moot = |key: &str| key == "live" && settings.profile == Profile::Live;
+    let at = |key: &str| text.as_deref().and_then(|text| locate(text, key));
+    let objections = settings.check().err().unwrap_or_default();
+    let faults: Vec<Fault> = objections
+        .into_iter()
+        .filter(|o| !moot(&o.key))
+        .map(|o| Fault { at: at(&o.key), key: o.key, why: o.why })
+        .collect();
+    if !faults.is_empty() {
+        return Err(Trouble::Config { path, faults });
+    }
     Ok(Loaded { path, from_file: text.is_some(), table, settings, flags: flags.clone() })
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn restart(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Tro
     let mut loaded = crate::config::load(home, &args.market)?;
     crate::config::runnable(&loaded.settings)?;
     crate::preflight::market(&mut loaded)?;
+    crate::account::distinct(home)?;
     // With --json the start's document is the command's one document.
     let quiet = if out.json { out.silent() } else { out };
     match stop::stop(quiet, home, &StopArgs { flatten: false, timeout: 20 }) {

@@ -100,6 +100,8 @@ fn settled(home: &Home) -> Result<bool, Trouble> {
             match instance::probe(home) {
                 Instance::Running { .. } => return Ok(true),
                 Instance::NotRunning { .. } => return Ok(false),
+                // The pidfile may be lost: one that answers is one that runs.
+                Instance::Unknown { .. } if matches!(link::look(home).await, Seen::Live(_)) => return Ok(true),
                 Instance::Unknown { why } if clock::now() >= deadline => return Err(Trouble::Unknown { why }),
                 Instance::Unknown { .. } => tokio::time::sleep(POLL).await,
             }

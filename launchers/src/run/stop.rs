@@ -7,6 +7,7 @@ use crate::out::{Out, Tone, plain};
 use crate::process::Watched;
 use crate::risk::{progress_line, residue};
 use crate::status::exposure;
+use holdfast_core::ids::Role;
 use holdfast_core::registry::{Profile, VenueDeadMan};
 use holdfast_core::report::JobState;
 use holdfast_core::status::{ExposureStatus, StatusDoc};
@@ -33,6 +34,7 @@ struct Stopped<'a> {
 }
 
 /// How the conversation ended.
+#[derive(Debug)]
 enum Heard {
     /// The door closed, as it does when the supervisor goes. Whether the account was proven flat on the way.
     Going(bool),
@@ -62,6 +64,15 @@ pub(crate) fn stop(out: Out, home: &Home, args: &StopArgs) -> Result<u8, Trouble
             out.note("the engine was not stopped: it is still closing");
             return Err(Trouble::NotFlat { residue, trying: true });
         }
+        // What may still be closing is never killed: whoever wants that says `engine stop` without --flatten.
+        Heard::Nothing(why) if args.flatten => {
+            let residue = format!("no proof, exposure is unknown: the supervisor did not take the order ({why})");
+            return Err(Trouble::NotFlat { residue, trying: false });
+        }
+        Heard::Going(false) if args.flatten => {
+            let gone = process.wait(Duration::from_nanos(clock::now().until(deadline).0));
+            return Err(unproven(home, pid, gone, before.as_deref()));
+        }
         Heard::Going(flat) => flat,
         Heard::Nothing(why) => {
             out.note(&format!("the supervisor did not take the order ({why}); waiting for the time-out"));
@@ -83,6 +94,17 @@ pub(crate) fn stop(out: Out, home: &Home, args: &StopArgs) -> Result<u8, Trouble
     Ok(0)
 }
 
+/// The conversation about a flatten ended without its proof.
+fn unproven(home: &Home, pid: u32, gone: bool, before: Option<&StatusDoc>) -> Trouble {
+    let known = before.map_or_else(|| "exposure UNKNOWN".to_owned(), |doc| exposure(&doc.exposure));
+    let end = if gone { format!("pid {pid} is gone") } else { format!("pid {pid} is still there") };
+    let deadman = instance::survivors(home).iter().any(|(role, _)| *role == Role::Deadman);
+    Trouble::NotFlat {
+        residue: format!("no proof came before the conversation ended, {end}; before the order: {known}"),
+        trying: !gone || deadman,
+    }
+}
+
 /// Takes hold of the home's supervisor.
 fn hold(home: &Home) -> Result<Watched, Trouble> {
     // Twice: it may go away, or appear, between two looks.
@@ -94,7 +116,10 @@ fn hold(home: &Home) -> Result<Watched, Trouble> {
                 }
             }
             Instance::NotRunning { stale_pidfile } => return Err(link::absent(home, stale_pidfile)),
-            Instance::Unknown { why } => return Err(Trouble::Unknown { why }),
+            // The pidfile is lost; one that answers at the door tells its pid itself.
+            Instance::Unknown { why } => {
+                return link::block(Watched::hold_answering(home))?.ok_or(Trouble::Unknown { why });
+            }
         }
     }
     Err(Trouble::Unknown { why: "the kernel gives no hold on the supervisor's process".to_owned() })
@@ -114,6 +139,10 @@ async fn converse(out: Out, home: &Home, flatten: bool, deadline: Tick) -> Heard
                 last = Some(progress);
             }
             Ok(ControlReply::Done { message }) => out.detail(&plain(&message)),
+            Ok(ControlReply::Refused { code, .. }) if flatten && code == "not_flat" => {
+                let words = || "the account is not flat".to_owned();
+                return Heard::Open(last.as_ref().map_or_else(words, residue));
+            }
             Ok(ControlReply::Refused { code, message, risk, next }) => {
                 return Heard::Refused(Trouble::Refused { code, message, risk, next });
             }
@@ -123,7 +152,8 @@ async fn converse(out: Out, home: &Home, flatten: bool, deadline: Tick) -> Heard
             }
             Err(gone @ Gone::Silent(_)) => {
                 return match last {
-                    Some(progress) if flatten && progress.state != JobState::Flat => Heard::Open(residue(&progress)),
+                    Some(progress) if progress.state == JobState::Flat => Heard::Going(true),
+                    Some(progress) if flatten => Heard::Open(residue(&progress)),
                     Some(_) | None => Heard::Nothing(gone),
                 };
             }

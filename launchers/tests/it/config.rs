@@ -21,6 +21,7 @@ fn refusals_say_where_and_what_next() {
         ),
         ("live-without-section", "profile = \"live\"\n"),
         ("monitor", "profile = \"monitor\"\n"),
+        ("huge", "[limits]\norder_usd = 1e308\n"),
     ];
     let mut text = String::new();
     for (name, config) in cases {

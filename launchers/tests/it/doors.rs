@@ -1,9 +1,11 @@
 //! Doors that do not answer, or answer badly: what the commands make of them, and how soon.
 
-use crate::harness::Place;
+use crate::harness::{Place, identity};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -94,6 +96,10 @@ fn not_flat_is_said_with_what_is_left_and_fails() {
     served.join().unwrap();
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("NOT FLAT: BTC position 0.01, 2 orders"), "{ran:?}");
+    // No supervisor was told: the file tells the next one that new risk stays blocked.
+    let pause = fs::metadata(place.home().join("run/PAUSE")).unwrap();
+    assert_eq!(pause.permissions().mode() & 0o777, 0o600);
+    assert!(ran.err.contains("run/PAUSE"), "{ran:?}");
     // A verdict without a reading is no verdict of flat.
     let place = Place::new();
     let served = serve(door(&place, "deadman.sock"), vec![progress("closing", "[]", "null")]);
@@ -101,6 +107,101 @@ fn not_flat_is_said_with_what_is_left_and_fails() {
     served.join().unwrap();
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("NOT FLAT"), "{ran:?}");
+}
+
+#[test]
+fn a_flatten_whose_supervisor_dies_over_it_goes_on_to_deadman() {
+    let place = Place::new();
+    let supervisor = serve(door(&place, "control.sock"), vec![progress("closing", "[]", "null")]);
+    let deadman = serve(door(&place, "deadman.sock"), vec![progress("flat", "[]", "1700000000123")]);
+    let ran = place.run(&["flatten"]);
+    assert_eq!(
+        (supervisor.join().unwrap(), deadman.join().unwrap()),
+        ("{\"flatten\":{}}".into(), "{\"flatten\":{}}".into())
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("PROVEN FLAT") && ran.err.contains("went silent"), "{ran:?}");
+    assert!(place.home().join("run/PAUSE").exists());
+    // Nor is a deaf deadman then taken for a home where nothing was ordered.
+    let place = Place::new();
+    let supervisor = serve(door(&place, "control.sock"), vec![progress("closing", "[]", "null")]);
+    let ran = place.run(&["flatten"]);
+    supervisor.join().unwrap();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("NOT FLAT") && ran.err.contains("run/PAUSE is in place"), "{ran:?}");
+}
+
+#[test]
+fn a_job_that_only_cancels_is_never_called_flat() {
+    let words = "no orders left on any dex; 1 positions untouched";
+    let step = |state: &str, words: &str| {
+        frame(&format!(
+            r#"{{"progress":{{"job":1,"state":"{state}","round":1,"residue":[],"proof_venue_ms":1700000000123,"detail":"{words}"}}}}"#
+        ))
+    };
+    for (state, words, code) in [("flat", words, 0), ("not_flat", "NOT FLAT: the venue cannot be read: x", 1)] {
+        for form in [&["kill", "--no-flatten"][..], &["--json", "kill", "--no-flatten"]] {
+            let place = Place::new();
+            let served = serve(door(&place, "control.sock"), vec![step("cancelling", "one"), step(state, words)]);
+            let ran = place.run(form);
+            assert_eq!(served.join().unwrap(), r#"{"kill":{"flatten":false,"reason":null}}"#);
+            assert_eq!(ran.code, code, "{ran:?}");
+            // The field of the contract is there, and says no.
+            let said = format!("{}{}", ran.out, ran.err).replace("\"flat\":false", "");
+            assert!(!said.to_lowercase().contains("flat"), "{said}");
+            assert!(code != 0 || said.contains("orders cancelled"), "{said}");
+            assert!(code == 0 || said.contains("NOT CANCELLED"), "{said}");
+        }
+    }
+}
+
+/// A process that stands for a supervisor, named by the pidfile.
+fn stand_in(place: &Place) -> Child {
+    let child = std::process::Command::new("sleep").arg("120").spawn().unwrap();
+    fs::create_dir_all(place.home().join("run")).unwrap();
+    fs::write(place.home().join("run/supervisor.pid"), identity(child.id())).unwrap();
+    child
+}
+
+#[test]
+fn a_stop_that_flattens_ends_with_proof_or_kills_nobody() {
+    let residue = r#"[{"dex":"","coin":"BTC","size":"0.01","orders":2}]"#;
+    for (answers, words) in [
+        (vec![], "no proof"),
+        (vec![progress("closing", residue, "null")], "no proof"),
+        (
+            vec![
+                progress("not_flat", residue, "null"),
+                frame(r#"{"refused":{"code":"not_flat","message":"m","risk":"r","next":"n"}}"#),
+            ],
+            "NOT FLAT: BTC position 0.01, 2 orders",
+        ),
+    ] {
+        let place = Place::new();
+        let mut child = stand_in(&place);
+        let door = door(&place, "control.sock");
+        let served = std::thread::spawn(move || {
+            // The first asks for the status and gets none; the second is the order.
+            drop(door.accept().unwrap());
+            serve(door, answers).join().unwrap()
+        });
+        let ran = place.run(&["stop", "--flatten", "--timeout", "1"]);
+        let lives = child.try_wait().unwrap().is_none();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(lives, "it was killed: {ran:?}");
+        assert_eq!(served.join().unwrap(), r#"{"stop":{"flatten":true}}"#);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.err.contains("NOT FLAT") && ran.err.contains(words), "{ran:?}");
+    }
+    // Nobody at the door: no proof either, and no SIGKILL. A plain stop still ends it.
+    let place = Place::new();
+    let mut child = stand_in(&place);
+    let ran = place.run(&["stop", "--flatten", "--timeout", "1"]);
+    assert_eq!((ran.code, child.try_wait().unwrap().is_none()), (1, true), "{ran:?}");
+    let ran = place.run(&["stop", "--timeout", "1"]);
+    assert!(ran.out.contains("SIGKILL"), "{ran:?}");
+    child.wait().unwrap();
 }
 
 #[test]

@@ -85,6 +85,14 @@ impl Ran {
     }
 }
 
+/// What a pidfile or a role lock says of this living process.
+pub(crate) fn identity(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let started = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().nth(19).unwrap().to_owned();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    format!("{pid}\n{started}\n{boot}")
+}
+
 /// Compares with `fixtures/cli/NAME`.
 pub(crate) fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/cli").join(name);

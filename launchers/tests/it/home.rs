@@ -1,6 +1,6 @@
 //! Homes that cannot be used, markets that cannot be read, and what is said when nothing runs.
 
-use crate::harness::{Place, golden};
+use crate::harness::{Place, golden, identity};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -72,10 +72,7 @@ fn what_deadman_did_without_a_supervisor_is_told() {
         "note":"supervisor lost"}"#;
     fs::write(place.home().join("run/deadman-report.json"), report).unwrap();
     // Its own lock names this living process: it is still there.
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let started = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().nth(19).unwrap().to_owned();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    fs::write(place.home().join("run/deadman.lock"), format!("{}\n{started}\n{boot}", std::process::id())).unwrap();
+    fs::write(place.home().join("run/deadman.lock"), identity(std::process::id())).unwrap();
     let ran = place.run(&["status"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.out.contains("supervisor lost (round 1 · flat · two reads)"), "{ran:?}");
@@ -117,6 +114,70 @@ fn open_key_folders_and_key_files_are_refused() {
         assert!(!place.home().join("run/supervisor.pid").exists());
         assert_eq!(place.run(&["doctor"]).code, 1, "doctor sees it too");
     }
+}
+
+#[test]
+fn a_lost_supervisor_is_never_called_flat_without_proof() {
+    let place = Place::new();
+    fs::create_dir_all(place.home().join("run")).unwrap();
+    let lock = place.home().join("run/deadman.lock");
+    fs::write(&lock, identity(std::process::id())).unwrap();
+    let ran = place.run(&["status"]);
+    assert!(ran.out.starts_with("supervisor lost · treat as Kill · exposure UNKNOWN"), "{ran:?}");
+    assert_eq!(place.run(&["--json", "status"]).json()["exposure"], "exposure UNKNOWN");
+    for command in ["stop", "pause", "heartbeat", "resume", "flatten", "kill"] {
+        let ran = place.run(&[command]);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        let pid = std::process::id();
+        assert!(ran.err.contains(&format!("deadman (pid {pid}) is at work and closes what is open")), "{ran:?}");
+        assert!(!ran.err.contains("nothing of Holdfast trades here"), "{ran:?}");
+    }
+    fs::remove_file(&lock).unwrap();
+    let residue = r#"[{"dex":"","coin":"BTC","size":"0.01","orders":2}]"#;
+    for (state, residue, proof, detail, line) in [
+        ("not_flat", residue, "null", "x", "supervisor lost · treat as Kill · NOT FLAT: BTC position 0.01, 2 orders"),
+        ("not_flat", "[]", "null", "x", "supervisor lost · treat as Kill · exposure UNKNOWN"),
+        (
+            "flat",
+            "[]",
+            "1",
+            "no orders left on any dex; 2 positions untouched",
+            "supervisor lost · treat as Kill · exposure UNKNOWN",
+        ),
+        (
+            "flat",
+            "[]",
+            "1",
+            "flat: two reads",
+            "not running · no engine runs in HOME · flat, proven by deadman at 2026",
+        ),
+    ] {
+        let report = format!(
+            r#"{{"at":"2026-01-02T03:04:05.000Z","supervisor_pid":7,"progress":{{"job":1,"state":"{state}","round":1,
+            "residue":{residue},"proof_venue_ms":{proof},"detail":"{detail}"}},"note":"supervisor lost"}}"#
+        );
+        fs::write(place.home().join("run/deadman-report.json"), report).unwrap();
+        let ran = place.run(&["status"]);
+        assert!(ran.code == 3 && ran.out.starts_with(line), "{line}: {ran:?}");
+    }
+}
+
+#[test]
+fn one_key_in_both_places_is_refused() {
+    let place = Place::new();
+    fs::create_dir_all(place.home()).unwrap();
+    for (file, text) in [("engine", format!("0x{}", "11".repeat(32))), ("deadman", "11".repeat(32))] {
+        place.file(&format!("h/keys/{file}.key"), &text);
+    }
+    fs::set_permissions(place.home().join("keys"), fs::Permissions::from_mode(0o700)).unwrap();
+    for args in [&["start", "--wait", "1"][..], &["restart"], &["config", "check"]] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, 78, "{args:?}: {ran:?}");
+        assert!(ran.err.contains("hold the same key") && !ran.err.contains("1111"), "{ran:?}");
+    }
+    assert!(!place.home().join("run/supervisor.pid").exists());
+    let doctor = place.run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.out.contains("FAIL keys"), "{doctor:?}");
 }
 
 #[test]
