@@ -3,6 +3,7 @@
 use crate::error::SupervisorError;
 use crate::instance::Ownership;
 use crate::os::process::Process;
+use crate::perform::clerk::Clerk;
 use crate::perform::persist::Persister;
 use crate::perform::publish::{self, Facts};
 use crate::perform::replies::Replies;
@@ -28,6 +29,7 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::permit::PermitWriter;
 use holdfast_store::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -44,7 +46,7 @@ struct Peer {
 
 struct Driver {
     launch: Launch,
-    ownership: Ownership,
+    clerk: Clerk,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
@@ -64,6 +66,8 @@ struct Driver {
     file_essence: String,
     beat_seq: u64,
     announced: bool,
+    /// What the judge was told last of the disk under its latches.
+    latches_told: bool,
     finished: bool,
 }
 
@@ -86,12 +90,14 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let home = launch.home.clone();
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
-        let mut driver = Driver::new(launch, ownership, cell, durable, inputs)?;
-        driver.ownership.announce(&driver.launch.home)?;
+        let ownership = Arc::new(ownership);
+        let mut driver = Driver::new(launch, ownership.clone(), cell, durable, inputs)?;
+        ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
         let written = driver.persister.finish(Duration::from_secs(5)).await;
+        driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
-        driver.ownership.withdraw(&driver.launch.home);
+        ownership.withdraw(&driver.launch.home);
         Ok(())
     });
     for path in [home.control_sock(), home.status_sock(), home.worker_sock()] {
@@ -103,7 +109,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
 impl Driver {
     fn new(
         launch: Launch,
-        ownership: Ownership,
+        ownership: Arc<Ownership>,
         cell: Cell<Durable>,
         durable: Durable,
         inputs: mpsc::Sender<Input>,
@@ -120,6 +126,8 @@ impl Driver {
         source::signals::listen(inputs.clone()).map_err(SupervisorError::io("listen to signals for", home.root()))?;
         let persister =
             Persister::start(cell).map_err(SupervisorError::io("start the writer of", home.judge_cell()))?;
+        let clerk = Clerk::start(home.clone(), ownership, inputs.clone())
+            .map_err(SupervisorError::io("start the writer of", home.status_json()))?;
         let roles = match launch.settings.profile {
             Profile::Paper => Role::ALL.to_vec(),
             Profile::Live | Profile::Monitor => Role::ALL.into_iter().filter(|role| *role != Role::Venue).collect(),
@@ -146,14 +154,15 @@ impl Driver {
             file_essence: String::new(),
             beat_seq: 0,
             announced: false,
+            latches_told: true,
             finished: false,
-            ownership,
+            clerk,
             launch,
         })
     }
 
     async fn run(&mut self, queue: &mut mpsc::Receiver<Input>) {
-        self.step(Event::Wake);
+        self.wake();
         while !self.finished {
             let now = clock::now();
             let wait = now.until(self.machine.next_deadline(now)).0.min(TICK.0);
@@ -170,31 +179,37 @@ impl Driver {
                         self.take(input);
                     }
                     if clock::now() >= self.machine.next_deadline(now) {
-                        self.step(Event::Wake);
+                        self.wake();
                     }
                 }
-                () = wake => {
-                    self.look_for_kill_file();
-                    self.step(Event::Wake);
-                }
+                () = wake => self.wake(),
             }
         }
     }
 
-    /// A file that means `engine kill`, for when nothing else works.
-    fn look_for_kill_file(&mut self) {
-        let path = self.launch.home.kill_file();
-        if !path.exists() {
-            return;
+    fn wake(&mut self) {
+        self.clerk.look();
+        let on_disk = self.persister.healthy(clock::now());
+        if on_disk == self.latches_told {
+            self.step(Event::Wake);
+        } else {
+            self.latches_told = on_disk;
+            self.step(Event::Latches { on_disk });
         }
-        tracing::warn!("run/KILL is there: kill");
+    }
+
+    /// A file that means `engine kill`, for when nothing else works.
+    fn kill_file(&mut self) {
         if self.machine.durable().kill.is_none() {
+            tracing::warn!("run/KILL is there: kill");
             let reason = Some("the file run/KILL".to_owned());
             let request = ControlRequest::Kill { flatten: true, reason };
             self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
         }
-        // It stays if it cannot be removed; the latch is set either way.
-        let _ = std::fs::remove_file(path);
+        // Not before: a crash in between would have forgotten the kill and its file.
+        if self.persister.on_disk() {
+            self.clerk.remove_kill();
+        }
     }
 
     fn take(&mut self, input: Input) {
@@ -238,6 +253,7 @@ impl Driver {
                 }
                 self.step(Event::Command { id, request, wall_ms: clock::wall_ms() });
             }
+            Input::KillFile => self.kill_file(),
             Input::Signal(signals::Meaning::Stop) => {
                 tracing::info!("SIGTERM or SIGINT: stopping in order");
                 let request = ControlRequest::Stop { flatten: false };
@@ -416,14 +432,16 @@ impl Driver {
         }
     }
 
-    /// A worker that lets its queue fill up is dropped, never waited for.
+    /// A worker that lets its queue fill up, or whose connection takes nothing any more, has lost what we say: it is
+    /// dropped, never waited for, and replaced.
     fn push(&mut self, role: Role, body: Bytes) {
-        let full = self
-            .peers
-            .get(&role)
-            .is_some_and(|peer| matches!(peer.writer.try_send(body), Err(mpsc::error::TrySendError::Full(_))));
-        if full {
-            tracing::warn!(%role, "does not read; dropped");
+        let Some(peer) = self.peers.get(&role) else { return };
+        if peer.writer.try_send(body).is_ok() {
+            return;
+        }
+        let detail = "it does not read what it is told".to_owned();
+        if self.inputs.try_send(Input::Lost { role, peer: peer.id, detail }).is_err() {
+            // Unheard it falls silent, which is found out as well, only later.
             self.peers.remove(&role);
         }
     }
@@ -437,7 +455,7 @@ impl Driver {
             started_wall_ms: self.started_wall_ms,
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
-            latches_on_disk: self.persister.healthy(),
+            latches_on_disk: self.persister.healthy(now),
         };
         publish::document(&self.machine, &facts, now)
     }
@@ -454,21 +472,14 @@ impl Driver {
         }
         self.notify_manager(&doc);
         let essence = format!("{} {:?} {}", doc.trading_mode, doc.mode_reasons, doc.kill.state);
-        if let Ok(body) = serde_json::to_vec(&doc) {
+        if let Ok(body) = serde_json::to_vec(&doc).map(Bytes::from) {
             let due = self.file_written.is_none_or(|at| now.since(at) >= FILE_EVERY);
             if due || essence != self.file_essence {
-                if !self.ownership.announced(&self.launch.home) {
-                    // Somebody removed or spoilt it; without it `stop` finds nobody.
-                    let again = self.ownership.announce(&self.launch.home);
-                    tracing::warn!(?again, "the pidfile was lost; written again");
-                }
-                if let Err(error) = publish::write_file(&self.launch.home.status_json(), &body) {
-                    tracing::debug!(%error, "status.json was not written");
-                }
+                self.clerk.publish(body.clone());
                 self.file_written = Some(now);
                 self.file_essence = essence;
             }
-            *self.published.borrow_mut() = Bytes::from(body);
+            *self.published.borrow_mut() = body;
         }
         self.tell(Role::Api, &ToWorker::Status { doc: Box::new(doc) });
     }
