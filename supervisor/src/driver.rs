@@ -3,11 +3,11 @@
 use crate::error::SupervisorError;
 use crate::instance::Ownership;
 use crate::os::process::Process;
+use crate::perform::clerk::Clerk;
 use crate::perform::persist::Persister;
 use crate::perform::publish::{self, Facts};
 use crate::perform::replies::Replies;
 use crate::perform::spawn;
-use crate::source::files::OrderFiles;
 use crate::source::peers::{PeerId, Roll};
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE, encode, signals};
@@ -29,6 +29,7 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::permit::PermitWriter;
 use holdfast_store::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -45,13 +46,15 @@ struct Peer {
 
 struct Driver {
     launch: Launch,
-    ownership: Ownership,
+    clerk: Clerk,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
     persister: Persister,
     replies: Replies,
-    files: OrderFiles,
+    orders_taken: u64,
+    /// Orders that were left as files while nobody ran.
+    waiting: Vec<ControlRequest>,
     roll: std::rc::Rc<Roll>,
     inputs: mpsc::Sender<Input>,
     published: Published,
@@ -66,6 +69,8 @@ struct Driver {
     file_essence: String,
     beat_seq: u64,
     announced: bool,
+    /// What the judge was told last of the disk under its latches.
+    latches_told: bool,
     finished: bool,
 }
 
@@ -88,12 +93,14 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let home = launch.home.clone();
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
-        let mut driver = Driver::new(launch, ownership, cell, durable, inputs)?;
-        driver.ownership.announce(&driver.launch.home)?;
+        let ownership = Arc::new(ownership);
+        let mut driver = Driver::new(launch, ownership.clone(), cell, durable, inputs)?;
+        ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
         let written = driver.persister.finish(Duration::from_secs(5)).await;
+        driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
-        driver.ownership.withdraw(&driver.launch.home);
+        ownership.withdraw(&driver.launch.home);
         Ok(())
     });
     for path in [home.control_sock(), home.status_sock(), home.worker_sock()] {
@@ -125,7 +132,7 @@ fn first_or_lost(home: &Home) -> Durable {
 impl Driver {
     fn new(
         launch: Launch,
-        ownership: Ownership,
+        ownership: Arc<Ownership>,
         cell: Cell<Durable>,
         durable: Durable,
         inputs: mpsc::Sender<Input>,
@@ -142,6 +149,8 @@ impl Driver {
         source::signals::listen(inputs.clone()).map_err(SupervisorError::io("listen to signals for", home.root()))?;
         let persister =
             Persister::start(cell).map_err(SupervisorError::io("start the writer of", home.judge_cell()))?;
+        let (clerk, waiting) = Clerk::start(home.clone(), ownership, inputs.clone())
+            .map_err(SupervisorError::io("start the writer of", home.status_json()))?;
         let roles = match launch.settings.profile {
             Profile::Paper => Role::ALL.to_vec(),
             Profile::Live | Profile::Monitor => Role::ALL.into_iter().filter(|role| *role != Role::Venue).collect(),
@@ -154,7 +163,8 @@ impl Driver {
             permit_key: PermitKey::new(os::random()?),
             persister,
             replies: Replies::default(),
-            files: OrderFiles::of(&launch.home),
+            orders_taken: 0,
+            waiting,
             roll,
             inputs,
             published,
@@ -169,16 +179,19 @@ impl Driver {
             file_essence: String::new(),
             beat_seq: 0,
             announced: false,
+            latches_told: true,
             finished: false,
-            ownership,
+            clerk,
             launch,
         })
     }
 
     async fn run(&mut self, queue: &mut mpsc::Receiver<Input>) {
-        // An order that waits is obeyed before any worker is born.
-        self.look_for_orders();
-        self.step(Event::Wake);
+        // Obeyed before any worker is born.
+        for request in std::mem::take(&mut self.waiting) {
+            self.ordered(request);
+        }
+        self.wake();
         while !self.finished {
             let now = clock::now();
             let wait = now.until(self.machine.next_deadline(now)).0.min(TICK.0);
@@ -195,29 +208,35 @@ impl Driver {
                         self.take(input);
                     }
                     if clock::now() >= self.machine.next_deadline(now) {
-                        self.step(Event::Wake);
+                        self.wake();
                     }
                 }
-                () = wake => {
-                    self.look_for_orders();
-                    self.step(Event::Wake);
-                }
+                () = wake => self.wake(),
             }
         }
     }
 
-    /// Orders that were left as files.
-    fn look_for_orders(&mut self) {
-        let on_disk = self.persister.all_on_disk();
-        for request in self.files.orders(on_disk) {
-            tracing::warn!(?request, "an order was left as a file");
-            self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
+    fn wake(&mut self) {
+        self.clerk.look(self.orders_taken, self.persister.on_disk());
+        let on_disk = self.persister.healthy(clock::now());
+        if on_disk == self.latches_told {
+            self.step(Event::Wake);
+        } else {
+            self.latches_told = on_disk;
+            self.step(Event::Latches { on_disk });
         }
+    }
+
+    /// An order that was left as a file.
+    fn ordered(&mut self, request: ControlRequest) {
+        tracing::warn!(?request, "an order was left as a file");
+        self.orders_taken += 1;
+        self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
     }
 
     /// Whether a file stands against this request; if so, it is refused here.
     fn stands_against(&self, request: &ControlRequest, replies: &mpsc::Sender<ControlReply>) -> bool {
-        let (ControlRequest::Resume { .. }, Some(name)) = (request, self.files.against_resume()) else { return false };
+        let (ControlRequest::Resume { .. }, Some(name)) = (request, self.clerk.standing()) else { return false };
         let reply = ControlReply::Refused {
             code: "order_file".to_owned(),
             message: format!("{name} is there and orders the opposite"),
@@ -270,6 +289,7 @@ impl Driver {
                 }
                 self.step(Event::Command { id, request, wall_ms: clock::wall_ms() });
             }
+            Input::Ordered(request) => self.ordered(request),
             Input::Signal(signals::Meaning::Stop) => {
                 tracing::info!("SIGTERM or SIGINT: stopping in order");
                 let request = ControlRequest::Stop { flatten: false };
@@ -448,14 +468,16 @@ impl Driver {
         }
     }
 
-    /// A worker that lets its queue fill up is dropped, never waited for.
+    /// A worker that lets its queue fill up, or whose connection takes nothing any more, has lost what we say: it is
+    /// dropped, never waited for, and replaced.
     fn push(&mut self, role: Role, body: Bytes) {
-        let full = self
-            .peers
-            .get(&role)
-            .is_some_and(|peer| matches!(peer.writer.try_send(body), Err(mpsc::error::TrySendError::Full(_))));
-        if full {
-            tracing::warn!(%role, "does not read; dropped");
+        let Some(peer) = self.peers.get(&role) else { return };
+        if peer.writer.try_send(body).is_ok() {
+            return;
+        }
+        let detail = "it does not read what it is told".to_owned();
+        if self.inputs.try_send(Input::Lost { role, peer: peer.id, detail }).is_err() {
+            // Unheard it falls silent, which is found out as well, only later.
             self.peers.remove(&role);
         }
     }
@@ -469,7 +491,7 @@ impl Driver {
             started_wall_ms: self.started_wall_ms,
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
-            latches_on_disk: self.persister.healthy(),
+            latches_on_disk: self.persister.healthy(now),
         };
         publish::document(&self.machine, &facts, now)
     }
@@ -491,21 +513,14 @@ impl Driver {
             "{} {:?} {} {} {} {sizes:?}",
             doc.trading_mode, doc.mode_reasons, doc.kill.state, exposure.known, exposure.open_orders
         );
-        if let Ok(body) = serde_json::to_vec(&doc) {
+        if let Ok(body) = serde_json::to_vec(&doc).map(Bytes::from) {
             let due = self.file_written.is_none_or(|at| now.since(at) >= FILE_EVERY);
             if due || essence != self.file_essence {
-                if !self.ownership.announced(&self.launch.home) {
-                    // Somebody removed or spoilt it; without it `stop` finds nobody.
-                    let again = self.ownership.announce(&self.launch.home);
-                    tracing::warn!(?again, "the pidfile was lost; written again");
-                }
-                if let Err(error) = publish::write_file(&self.launch.home.status_json(), &body) {
-                    tracing::debug!(%error, "status.json was not written");
-                }
+                self.clerk.publish(body.clone());
                 self.file_written = Some(now);
                 self.file_essence = essence;
             }
-            *self.published.borrow_mut() = Bytes::from(body);
+            *self.published.borrow_mut() = body;
         }
         self.tell(Role::Api, &ToWorker::Status { doc: Box::new(doc) });
     }

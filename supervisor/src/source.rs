@@ -30,6 +30,8 @@ pub(crate) enum Input {
     Gone { role: Role, pid: u32, note: String, seen: Tick },
     /// An operator asks.
     Asked { request: ControlRequest, replies: mpsc::Sender<ControlReply> },
+    /// `run/KILL` is there.
+    Ordered(ControlRequest),
     /// A signal.
     Signal(signals::Meaning),
 }

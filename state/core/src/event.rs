@@ -86,6 +86,11 @@ pub enum Event {
         /// Wall clock.
         wall_ms: u64,
     },
+    /// Whether latches, epochs and budgets reach the disk.
+    Latches {
+        /// They do.
+        on_disk: bool,
+    },
     /// Somebody asked for emergency reduce-only.
     EmergencyReduceOnly,
     /// An operator command.

@@ -93,6 +93,8 @@ pub struct Machine {
     journal: Option<(Tick, JournalHealth)>,
     dead_man: Option<DeadManReport>,
     limit_hit: Option<String>,
+    /// A restart might forget a latch: the disk does not take it.
+    unsaved: bool,
     emergency_until: Option<Tick>,
     ipc_broken_until: Option<Tick>,
     lease: Lease,
@@ -145,6 +147,7 @@ impl Machine {
             journal: None,
             dead_man: None,
             limit_hit: None,
+            unsaved: false,
             emergency_until: None,
             ipc_broken_until: None,
             lease: Lease::Revoked,
@@ -262,6 +265,7 @@ impl Machine {
             Event::OperatorExpired { wall_ms } => {
                 self.kill(KillCause::OperatorDeadMan, JobKind::Flatten, None, wall_ms, out);
             }
+            Event::Latches { on_disk } => self.unsaved = !on_disk,
             Event::EmergencyReduceOnly => {
                 self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
                 self.durable.emergency = true;
@@ -522,7 +526,7 @@ impl Machine {
             paused: self.durable.paused_since_wall_ms.is_some(),
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
-            journal_unavailable: !journal_good,
+            journal_unavailable: !journal_good || self.unsaved,
             input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }

@@ -356,3 +356,17 @@ fn nothing_is_opened_while_deadman_closes_by_itself() {
     world.event(own(JobState::Flat));
     assert_eq!(world.mode(), TradingMode::Active);
 }
+
+#[test]
+fn latches_that_do_not_reach_the_disk_restrict_and_a_kill_goes_ahead_regardless() {
+    let mut world = World::active();
+    world.event(Event::Latches { on_disk: false });
+    assert!(world.reasons().contains(&"REDUCEONLY_INTENT_LEDGER_UNAVAILABLE"), "{:?}", world.reasons());
+    assert!(world.permit_until.is_none());
+    let id = world.command(kill());
+    assert!(matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_some()));
+    let mut world = World::active();
+    world.event(Event::Latches { on_disk: false });
+    world.event(Event::Latches { on_disk: true });
+    assert_eq!(world.mode(), TradingMode::Active);
+}
