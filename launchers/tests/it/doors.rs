@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -202,6 +203,37 @@ fn a_stop_that_flattens_ends_with_proof_or_kills_nobody() {
     let ran = place.run(&["stop", "--timeout", "1"]);
     assert!(ran.out.contains("SIGKILL"), "{ran:?}");
     child.wait().unwrap();
+}
+
+#[test]
+fn a_supervisor_whose_pidfile_is_lost_is_held_by_its_own_answer() {
+    let place = Place::new();
+    let mut child = stand_in(&place);
+    fs::remove_file(place.home().join("run/supervisor.pid")).unwrap();
+    // Somebody holds the lock, and no file says who.
+    let lock = fs::File::create(place.home().join("run/supervisor.lock")).unwrap();
+    lock.lock().unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/cli/status.json");
+    let mut doc: serde_json::Value = serde_json::from_str(&fs::read_to_string(kept).unwrap()).unwrap();
+    doc["pid"] = child.id().into();
+    let status = frame(&format!(r#"{{"status":{{"doc":{doc}}}}}"#));
+    let door = door(&place, "control.sock");
+    let served = std::thread::spawn(move || {
+        loop {
+            let asked = serve(door.try_clone().unwrap(), vec![status.clone()]).join().unwrap();
+            if asked.contains("stop") {
+                return asked;
+            }
+        }
+    });
+    let start = place.run(&["start", "--wait", "1"]);
+    assert!(start.code == 0 && start.out.contains(&format!("already running · pid {}", child.id())), "{start:?}");
+    let ran = place.run(&["stop", "--timeout", "1"]);
+    assert_eq!(served.join().unwrap(), r#"{"stop":{"flatten":false}}"#);
+    let ended = child.try_wait().unwrap().is_some();
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert!(ran.code == 0 && ended && ran.out.contains("SIGKILL"), "{ran:?}");
 }
 
 #[test]
