@@ -54,7 +54,7 @@ pub struct OrderView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountView {
-    /// Boot-clock instant at which the answers had arrived.
+    /// Boot-clock instant at which the first question left: what happened since may be missing, so age counts from here.
     pub read_at: Tick,
     /// Venue time of the reading, milliseconds since the epoch.
     pub venue_ms: u64,

@@ -25,7 +25,7 @@ pub(crate) fn account_view(account: &AccountSnapshot) -> Option<AccountView> {
         })
     });
     Some(AccountView {
-        read_at: account.received,
+        read_at: account.sent,
         venue_ms: account.venue_time_ms,
         equity_usd: account.equity()?,
         margin_used_usd,

@@ -10,7 +10,7 @@ use crate::scribe::Scribe;
 use holdfast_core::ids::Epoch;
 use holdfast_core::money::{Px, Sz, Szi};
 use holdfast_core::registry::RejectReason;
-use holdfast_core::time::Tick;
+use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::clock;
 use holdfast_store::journal::{Entry, Intent, IntentKind, Recorded};
 use holdfast_venue_open::{OpenOrder, Opener};
@@ -30,6 +30,8 @@ const CLOSE_EXPIRES_MS: u64 = 5000;
 const CLOSE_READ_DEADLINE: Duration = Duration::from_secs(3);
 /// A close never gives up more than this, in hundredths of a percent.
 const CLOSE_BPS_MAX: u32 = 500;
+/// A comparison of clocks older than this says nothing any more; see the sensor's judge.
+const CLOCK_MAX_AGE: Span = Span::from_ms(60_000);
 /// A book this much older than the venue's clock is not a price, in milliseconds.
 const LOOK_MAX_AGE_MS: u64 = 10_000;
 
@@ -139,6 +141,10 @@ impl Desk {
         let (Some(opener), Some(venue_clock)) = (self.opener.as_ref(), self.venue_clock.get()) else {
             return reject(RejectReason::OpenPermissionLatched, "the venue's clock is not known".to_owned());
         };
+        if begun.since(venue_clock.sampled()) > CLOCK_MAX_AGE {
+            // The permit's deadline in venue time is only as good as the comparison of the clocks.
+            return reject(RejectReason::OpenPermissionLatched, "the venue's clock was asked too long ago".to_owned());
+        }
         let Some(asset) = self.asset.borrow().clone() else {
             return reject(RejectReason::InstrumentMetadataMissing, "the coin's rules are not known".to_owned());
         };

@@ -169,6 +169,12 @@ impl Desk {
         if !left.is_empty() {
             return Ok(Compared { clean: false, detail: left.join("; "), account: None, settled });
         }
+        let more = self.scribe.memory().unsettled().count();
+        if more > 0 {
+            // A round asks for a bounded number.
+            let detail = format!("{more} more orders without an outcome");
+            return Ok(Compared { clean: false, detail, account: None, settled });
+        }
         let venue = self.reduce.venue();
         let quota = venue.rate_limit().await.map_err(text)?;
         let foreign = self.look_back().await?;
@@ -314,7 +320,7 @@ pub fn view_of(snapshot: &AccountSnapshot, requests_left: Option<u64>) -> Option
         }
     }
     Some(AccountView {
-        read_at: snapshot.received,
+        read_at: snapshot.sent,
         venue_ms: snapshot.venue_time_ms,
         equity_usd: snapshot.equity()?,
         margin_used_usd,

@@ -184,7 +184,7 @@ fn view_of(snapshot: &AccountSnapshot, requests_left: Option<u64>) -> Result<Acc
         })
         .collect::<Result<_, &'static str>>()?;
     Ok(AccountView {
-        read_at: snapshot.received,
+        read_at: snapshot.sent,
         venue_ms: snapshot.venue_time_ms,
         equity_usd,
         margin_used_usd,
@@ -197,6 +197,19 @@ fn view_of(snapshot: &AccountSnapshot, requests_left: Option<u64>) -> Result<Acc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_venue_reduce::read::{DexView, parse_clearinghouse};
+
+    #[test]
+    fn a_reading_is_as_old_as_its_first_question() {
+        let sums = r#"{"accountValue":"1","totalNtlPos":"0","totalRawUsd":"1","totalMarginUsed":"0"}"#;
+        let body = format!(r#"{{"assetPositions":[],"marginSummary":{sums},"withdrawable":"1","time":5}}"#);
+        let (asked, answered) = (Tick(1_000_000_000), Tick(7_000_000_000));
+        let account = parse_clearinghouse(body.as_bytes(), asked).unwrap();
+        let dex = DexView { dex: Dex::first(), account, orders: Vec::new() };
+        let snapshot = AccountSnapshot::of_parts(vec![dex], answered).unwrap();
+        // What happened in the six seconds between may be missing in it.
+        assert_eq!(view_of(&snapshot, None).unwrap().read_at, asked);
+    }
 
     #[test]
     fn the_pace_keeps_to_the_weights_of_a_real_venue() {

@@ -8,8 +8,10 @@
 )]
 mod rig;
 
-use holdfast_core::ids::Role;
+use holdfast_core::ids::{Epoch, Role};
+use holdfast_core::money::Szi;
 use holdfast_ipc::message::ToWorker;
+use holdfast_store::journal::{Entry, Intent, IntentKind, Journal};
 use rig::{Engine, World, live, until};
 use std::rc::Rc;
 
@@ -110,6 +112,36 @@ fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again()
         })
         .await;
         world.check_written_and_once();
+    });
+}
+
+#[test]
+fn books_are_not_clean_while_any_order_is_without_an_outcome_however_many_there_are() {
+    live(async {
+        let world = World::new().await;
+        let mut journal = Journal::open(&world.home.decisions(), 1).unwrap();
+        for n in 1..=20 {
+            let intent = Intent {
+                key: format!("{n:064x}"),
+                cloid: format!("0x{n:032x}"),
+                coin: "BTC".to_owned(),
+                is_buy: true,
+                size: "0.01".parse().unwrap(),
+                px: "1".parse().unwrap(),
+                kind: IntentKind::Close,
+                expires_after_ms: 1,
+                epoch: Epoch(1),
+                position_before: Szi::FLAT,
+            };
+            journal.append(n, &Entry::Intent(intent)).unwrap();
+        }
+        drop(journal);
+        let mut engine = Engine::start(&world, 1).await;
+        engine.reconcile(1).await;
+        let lines = world.journal();
+        let clean = lines.iter().position(|line| !line["entry"]["reconciled"].is_null()).unwrap();
+        let settled = lines[..clean].iter().filter(|line| !line["entry"]["settled"].is_null()).count();
+        assert_eq!(settled, 20, "settled before the books were called clean");
     });
 }
 

@@ -1,9 +1,4 @@
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm,
-    reason = "a failed expectation is how a test speaks"
-)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a failed expectation is how a test speaks")]
 
 use super::*;
 use holdfast_core::ids::{Epoch, Generation, Role};
