@@ -422,8 +422,10 @@ impl Machine {
         let since_wall_ms = old.map_or(wall_ms, |old| old.since_wall_ms);
         // A second kill without words does not wipe out why the first was ordered.
         let reason = reason.or_else(|| old.and_then(|old| old.reason.clone()));
-        // A kill is never weakened by a later one: what was to be closed stays to be closed.
-        let kind = if old.is_some_and(|old| old.kind == JobKind::Flatten) { JobKind::Flatten } else { kind };
+        // Nothing is weakened by a later kill: what was to be closed stays to be closed. The end of a mere cancel would
+        // settle the flatten that is owed, and let a stop go on that waits for it.
+        let owed = self.durable.flatten_pending || old.is_some_and(|old| old.kind == JobKind::Flatten);
+        let kind = if owed { JobKind::Flatten } else { kind };
         let cause = old.map_or(cause, |old| if old.cause == KillCause::LatchesLost { old.cause } else { cause });
         self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
         out.push(Action::Persist);

@@ -7,7 +7,7 @@ use holdfast_core::ids::{JobId, Role};
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, TICK, WORKER_HUNG};
 use holdfast_core::registry::{LatchReason, TradingMode};
 use holdfast_core::report::{
-    AccountView, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport,
+    AccountView, JobKind, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport,
 };
 use holdfast_core::time::{Span, Tick};
 
@@ -369,4 +369,21 @@ fn latches_that_do_not_reach_the_disk_restrict_and_a_kill_goes_ahead_regardless(
     world.event(Event::Latches { on_disk: false });
     world.event(Event::Latches { on_disk: true });
     assert_eq!(world.mode(), TradingMode::Active);
+}
+
+#[test]
+fn a_kill_that_only_cancels_does_not_replace_a_flatten_that_is_owed() {
+    for request in [ControlRequest::Flatten {}, ControlRequest::Stop { flatten: true }] {
+        let mut world = World::active();
+        world.flat = false;
+        world.command(request.clone());
+        world.command(ControlRequest::Kill { flatten: false, reason: None });
+        let kinds = |action: &Action| match action {
+            Action::Tell { what: Tell::Reduce { kind, .. }, .. } => Some(*kind),
+            _ => None,
+        };
+        let last = world.log.iter().rev().find_map(kinds);
+        assert_eq!(last, Some(JobKind::Flatten), "{request:?}");
+        assert!(world.machine.durable().flatten_pending, "{request:?}");
+    }
 }
