@@ -19,7 +19,7 @@ use holdfast_venue_reduce::reduce::{ReduceClient, Sent, Timing};
 use holdfast_venue_reduce::reduction::{Ask, NotAReduction, Reduction};
 use holdfast_venue_reduce::wire::{Cloid, Dex, Oid, Side, Tif};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Longest a single read of the account may take, retries of the ladder aside.
@@ -201,15 +201,32 @@ impl Desk {
         Ok(())
     }
 
-    /// The market's index and rules; asks the venue again for one it does not know.
-    async fn asset(&self, market: &Market) -> Result<Asset, String> {
-        let dex: Dex = market.dex.parse().map_err(|e| format!("{e}"))?;
-        let known = |desk: &Self| desk.markets.borrow().get(&dex).and_then(|all| all.asset(&market.coin)).cloned();
-        if let Some(asset) = known(self) {
-            return Ok(asset);
-        }
-        self.learn_markets(&dex).await.map_err(|e| format!("markets of {dex}: {e}"))?;
-        known(self).ok_or_else(|| format!("the venue lists no market {}", market.coin))
+    /// The market's index and rules, if they are known.
+    fn known(&self, market: &Market) -> Option<Asset> {
+        let dex: Dex = market.dex.parse().ok()?;
+        self.markets.borrow().get(&dex).and_then(|all| all.asset(&market.coin)).cloned()
+    }
+
+    /// Index and rules of each market; asks the venue again for those it does not know. Every dex is asked once and all
+    /// at the same time: one whose answer does not come must not use up the time the others are acted on in.
+    async fn assets(&self, markets: &[&Market]) -> Vec<Result<Asset, String>> {
+        let missing = markets.iter().filter(|market| self.known(market).is_none());
+        let dexes: BTreeSet<&str> = missing.map(|market| market.dex.as_str()).collect();
+        let learn = dexes.into_iter().map(|name| async move {
+            let learnt = match name.parse::<Dex>() {
+                Ok(dex) => self.learn_markets(&dex).await.map_err(|e| format!("markets of {dex}: {e}")),
+                Err(e) => Err(e.to_string()),
+            };
+            (name, learnt)
+        });
+        let learnt: BTreeMap<&str, Result<(), String>> = join_all(learn).await.into_iter().collect();
+        let found = |market: &&Market| {
+            self.known(market).ok_or_else(|| match learnt.get(market.dex.as_str()) {
+                Some(Err(why)) => why.clone(),
+                Some(Ok(())) | None => format!("the venue lists no market {}", market.coin),
+            })
+        };
+        markets.iter().map(found).collect()
     }
 
     fn timing(&self, valid: Span) -> Timing {
@@ -228,8 +245,9 @@ impl Desk {
         let mut cancels = Vec::with_capacity(orders.len());
         let mut words = None;
         let mut said = Vec::with_capacity(orders.len());
-        for order in orders {
-            match self.asset(&order.market).await {
+        let markets: Vec<&Market> = orders.iter().map(|order| &order.market).collect();
+        for (order, asset) in orders.iter().zip(self.assets(&markets).await) {
+            match asset {
                 Ok(asset) => cancels.push(CancelOid { asset: asset.index, oid: Oid(order.oid) }),
                 Err(why) => {
                     words.get_or_insert(why);
@@ -252,8 +270,9 @@ impl Desk {
         let mut words = None;
         let mut batch = Vec::with_capacity(orders.len());
         let mut said: Vec<Option<Said>> = Vec::with_capacity(orders.len());
-        for order in &orders {
-            let refused = match self.asset(&order.market).await {
+        let markets: Vec<&Market> = orders.iter().map(|order| &order.market).collect();
+        for (order, asset) in orders.iter().zip(self.assets(&markets).await) {
+            let refused = match asset {
                 Ok(asset) => match build(&account, &asset, order) {
                     Ok(reduction) => {
                         batch.push(reduction);
