@@ -241,7 +241,7 @@ fn latched(home: &Home) -> Check {
             "run/KILL is there: a supervisor of this home kills on sight of it",
             "engine status; then resume",
         )
-    } else if home.run().join("PAUSE").exists() {
+    } else if home.pause_file().exists() {
         warn(
             "kill file",
             "run/PAUSE is there, left by a flatten: a supervisor of this home opens nothing on sight of it",

@@ -161,7 +161,7 @@ pub(crate) fn flatten(out: Out, home: &Home) -> Result<u8, Trouble> {
 /// A flatten without a supervisor that answers. The file comes first: deadman ends when its work is done and tells no
 /// later supervisor, and new risk is to stay blocked over that.
 async fn flatten_without(out: Out, home: &Home, taken: bool, last: Option<JobProgress>) -> Result<u8, Trouble> {
-    let pause = home.run().join("PAUSE");
+    let pause = home.pause_file();
     let file = pause.display().to_string();
     let filed = leave_file(home, &pause, "flatten");
     match &filed {

@@ -31,8 +31,9 @@ fn a_day_with_the_engine() {
         assert_eq!(ran.code, code, "{args:?} {ran:?}");
     }
     assert!(holdfast_tests::tree::processes_of(home.paths().root()).is_empty());
-    // A kill that found nobody is not forgotten: the next start would obey it. This day is to begin without it.
+    // A kill or flatten that found nobody is not forgotten: the next start would obey it. This day begins without.
     std::fs::remove_file(home.paths().kill_file()).expect("the kill was filed");
+    std::fs::remove_file(home.paths().pause_file()).expect("the flatten's block on new risk was filed");
 
     let began = now();
     let started = home.run(&["--json", "start"]).expect_code(0).json();
