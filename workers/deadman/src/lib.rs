@@ -23,7 +23,6 @@ mod operator;
 mod record;
 mod run;
 mod switch;
-mod view;
 mod watch;
 
 use holdfast_ipc::clock;

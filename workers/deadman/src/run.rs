@@ -9,7 +9,6 @@ use crate::ladder::{Event, Ladder, Next, Turn};
 use crate::operator::Operator;
 use crate::record::{self, Record};
 use crate::switch::Switch;
-use crate::view::account_view;
 use crate::watch::{Finding, Sign, Watch, watch_process};
 use holdfast_core::ids::JobId;
 use holdfast_core::limits::VENUE_DEADMAN_AHEAD;
@@ -397,7 +396,7 @@ impl Deadman {
     }
 
     fn report_account(&self) {
-        if let Some(view) = self.desk.account().as_ref().and_then(account_view) {
+        if let Some(view) = self.desk.account().as_ref().and_then(|account| account.view(None).ok()) {
             let _ = self.ctx.report(FromWorker::Account(Box::new(view)));
         }
     }

@@ -7,8 +7,8 @@
 
 use crate::book::differences;
 use crate::desk::Desk;
-use holdfast_core::money::{Szi, Usd};
-use holdfast_core::report::{AccountView, OrderView, PositionView};
+use holdfast_core::money::Szi;
+use holdfast_core::report::AccountView;
 use holdfast_core::time::Span;
 use holdfast_ipc::clock;
 use holdfast_store::journal::{Entry, FillRecord, HeldRecord, Intent, IntentKind};
@@ -179,7 +179,7 @@ impl Desk {
         let quota = venue.rate_limit().await.map_err(text)?;
         let foreign = self.look_back().await?;
         let snapshot = venue.account_snapshot(&DexScope::Every).await.map_err(text)?;
-        let view = view_of(&snapshot, Some(quota.left())).ok_or("the account's figures cannot be added up")?;
+        let view = snapshot.view(Some(quota.left())).map_err(|why| why.to_string())?;
         if let Some(cancelled) = self.cancel_leftovers(&snapshot).await {
             return Ok(Compared { clean: false, detail: cancelled, account: Some(view), settled });
         }
@@ -281,53 +281,6 @@ fn fill_record(fill: &Fill) -> FillRecord {
         closed_pnl_usd: fill.closed_pnl,
         fee_usd: fill.fee,
     }
-}
-
-/// A reading in the form the rest of the program uses. `None` when its figures cannot be added up.
-#[must_use]
-pub fn view_of(snapshot: &AccountSnapshot, requests_left: Option<u64>) -> Option<AccountView> {
-    let margin_used_usd = snapshot
-        .dexes()
-        .iter()
-        .try_fold(Usd::ZERO, |sum, view| sum.checked_add(view.account.margin.total_margin_used))?;
-    let positions = snapshot
-        .positions()
-        .map(|(dex, position)| PositionView {
-            dex: dex.as_str().to_owned(),
-            coin: position.coin().to_owned(),
-            size: position.szi(),
-            entry_px: position.entry_px(),
-            mark_px: position.mark_px(),
-            notional_usd: position.value(),
-        })
-        .collect();
-    let mut orders = Vec::new();
-    for (dex, order) in snapshot.open_orders() {
-        match order.limit_px.or(order.trigger_px) {
-            Some(px) => orders.push(OrderView {
-                dex: dex.as_str().to_owned(),
-                coin: order.coin.clone(),
-                oid: order.oid.0,
-                cloid: order.cloid.map(|cloid| cloid.to_string()),
-                is_buy: order.side.is_buy(),
-                px,
-                size: order.sz,
-                reduce_only: order.reduce_only,
-            }),
-            // Without a price it cannot be counted; only what reduces need not be.
-            None if order.reduce_only => {}
-            None => return None,
-        }
-    }
-    Some(AccountView {
-        read_at: snapshot.sent,
-        venue_ms: snapshot.venue_time_ms,
-        equity_usd: snapshot.equity()?,
-        margin_used_usd,
-        positions,
-        orders,
-        requests_left,
-    })
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 //! client's deadline.
 
 use holdfast_core::limits::ACCOUNT_MAX_AGE;
-use holdfast_core::money::Usd;
-use holdfast_core::report::{AccountView, OrderView, PositionView};
+use holdfast_core::report::AccountView;
 use holdfast_core::time::{Span, Tick};
 use holdfast_venue_reduce::client::{ReadError, Venue};
-use holdfast_venue_reduce::read::{AccountRole, AccountSnapshot, DexScope};
+use holdfast_venue_reduce::read::{AccountRole, DexScope};
 use holdfast_venue_reduce::wire::{Address, Dex};
 use std::rc::Rc;
 use std::time::Duration;
@@ -118,7 +117,7 @@ impl Reader {
         let scope = DexScope::Only(self.dexes(asked).await?);
         let snapshot = self.venue.account_snapshot(&scope).await?;
         self.read_quota().await;
-        let view = view_of(&snapshot, self.quota).map_err(|why| ReadError::Shape(why.to_owned()))?;
+        let view = snapshot.view(self.quota).map_err(|why| ReadError::Shape(why.to_string()))?;
         Ok(AccountReading::Known { asked: snapshot.sent, view: Box::new(view) })
     }
 
@@ -145,59 +144,10 @@ impl Reader {
     }
 }
 
-/// The reading in the shape the tree speaks.
-///
-/// # Errors
-/// What could not be put into it: the account is unknown then, because leaving something out would be a claim.
-fn view_of(snapshot: &AccountSnapshot, requests_left: Option<u64>) -> Result<AccountView, &'static str> {
-    let equity_usd = snapshot.equity().ok_or("equity cannot be summed")?;
-    let margin_used_usd = snapshot
-        .dexes()
-        .iter()
-        .try_fold(Usd::ZERO, |sum, dex| sum.checked_add(dex.account.margin.total_margin_used))
-        .ok_or("margin cannot be summed")?;
-    let positions = snapshot
-        .positions()
-        .map(|(dex, position)| PositionView {
-            dex: dex.as_str().to_owned(),
-            coin: position.coin().to_owned(),
-            size: position.szi(),
-            entry_px: position.entry_px(),
-            mark_px: position.mark_px(),
-            notional_usd: position.value(),
-        })
-        .collect();
-    let orders = snapshot
-        .open_orders()
-        .into_iter()
-        .map(|(dex, order)| {
-            Ok(OrderView {
-                dex: dex.as_str().to_owned(),
-                coin: order.coin.clone(),
-                oid: order.oid.0,
-                cloid: order.cloid.map(|cloid| cloid.to_string()),
-                is_buy: order.side.is_buy(),
-                px: order.limit_px.or(order.trigger_px).ok_or("an open order has no price")?,
-                size: order.sz,
-                reduce_only: order.reduce_only,
-            })
-        })
-        .collect::<Result<_, &'static str>>()?;
-    Ok(AccountView {
-        read_at: snapshot.sent,
-        venue_ms: snapshot.venue_time_ms,
-        equity_usd,
-        margin_used_usd,
-        positions,
-        orders,
-        requests_left,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_venue_reduce::read::{DexView, parse_clearinghouse};
+    use holdfast_venue_reduce::read::{AccountSnapshot, DexView, parse_clearinghouse};
 
     #[test]
     fn a_reading_is_as_old_as_its_first_question() {
@@ -208,7 +158,7 @@ mod tests {
         let dex = DexView { dex: Dex::first(), account, orders: Vec::new() };
         let snapshot = AccountSnapshot::of_parts(vec![dex], answered).unwrap();
         // What happened in the six seconds between may be missing in it.
-        assert_eq!(view_of(&snapshot, None).unwrap().read_at, asked);
+        assert_eq!(snapshot.view(None).unwrap().read_at, asked);
     }
 
     #[test]

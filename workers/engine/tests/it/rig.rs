@@ -6,7 +6,6 @@ use holdfast_core::money::{Px, Sz};
 use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::report::{AccountView, JournalHealth, MarketState};
 use holdfast_core::time::Span;
-use holdfast_engine::reconcile::view_of;
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::{Conn, Writer};
@@ -166,7 +165,7 @@ impl World {
                     }
                     if turn % 2 == 0
                         && let Ok(snapshot) = venue.account_snapshot(&DexScope::Only(vec![Dex::first()])).await
-                        && let Some(view) = view_of(&snapshot, None)
+                        && let Ok(view) = snapshot.view(None)
                     {
                         out.publish(&FromSensor::Account(Box::new(view.clone())), Some("account"));
                         account = Some(view);

@@ -7,6 +7,7 @@ mod account;
 mod market;
 mod orders;
 mod snapshot;
+mod view;
 
 pub use account::{
     AccountRole, DexAccount, ExtraAgent, Fill, Leverage, Liquidation, MarginSummary, Position, RateLimit, VenueTime,
@@ -15,6 +16,7 @@ pub use account::{
 pub use market::{Asset, AssetCtx, Book, Candle, Interval, Level, Universe, parse_meta};
 pub use orders::{OpenOrder, OrderStatus, StatusedOrder, parse_open_orders};
 pub use snapshot::{AccountSnapshot, DexScope, DexView};
+pub use view::Untellable;
 
 use crate::client::{ReadError, Venue};
 use crate::wire::{Address, Cloid, Dex, Oid};
