@@ -21,12 +21,14 @@ use holdfast_core::limits::TICK;
 use holdfast_core::machine::{Machine, Tree};
 use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::registry::Profile;
+use holdfast_core::report::JobKind;
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
 use holdfast_ipc::clock;
 use holdfast_ipc::listen::Door;
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::permit::PermitWriter;
+use holdfast_ipc::settings::OnSupervisorLoss;
 use holdfast_store::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -155,7 +157,12 @@ impl Driver {
             Profile::Paper => Role::ALL.to_vec(),
             Profile::Live | Profile::Monitor => Role::ALL.into_iter().filter(|role| *role != Role::Venue).collect(),
         };
-        let tree = Tree { profile: launch.settings.profile, roles, operator_period: operator_period(&launch) };
+        let unattended = match launch.settings.deadman.on_supervisor_loss {
+            OnSupervisorLoss::Cancel => JobKind::CancelAll,
+            OnSupervisorLoss::Flatten => JobKind::Flatten,
+        };
+        let operator_period = operator_period(&launch);
+        let tree = Tree { profile: launch.settings.profile, roles, operator_period, unattended };
         tracing::info!(epoch = epoch.0, home = %home.root().display(), "the supervisor begins");
         Ok(Self {
             machine: Machine::new(tree, durable),

@@ -39,6 +39,8 @@ pub struct Tree {
     pub profile: Profile,
     /// Workers, in start order.
     pub roles: Vec<Role>,
+    /// What to do with what is open when nobody is left to manage it.
+    pub unattended: JobKind,
     /// How long the operator dead-man runs from each heartbeat; absent = off.
     pub operator_period: Option<Span>,
 }
@@ -347,6 +349,11 @@ impl Machine {
             self.trip(LatchReason::RestartReconcileRequired, out);
             let verdict = self.durable.deaths_of(role).record(role, wall_ms, chance);
             self.worker(now, role, worker::Event::Gone { verdict }, out);
+            if role == Role::Engine && verdict == restart::Verdict::GiveUp {
+                // Nobody manages what is open any more.
+                self.durable.flatten_pending |= self.tree.unattended == JobKind::Flatten;
+                self.order_job(self.tree.unattended, out);
+            }
             out.push(Action::Persist);
         }
         if role == Role::Engine {

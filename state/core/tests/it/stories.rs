@@ -387,3 +387,19 @@ fn a_kill_that_only_cancels_does_not_replace_a_flatten_that_is_owed() {
         assert!(world.machine.durable().flatten_pending, "{request:?}");
     }
 }
+
+#[test]
+fn an_engine_that_is_given_up_on_leaves_nothing_unattended() {
+    let mut world = World::active();
+    for _ in 0..RESTARTS_MAX {
+        world.die(Role::Engine, "crash");
+        while !world.alive.contains_key(&Role::Engine)
+            && world.machine.workers(world.now).any(|w| w.role == Role::Engine && w.state.as_str() == "backoff")
+        {
+            world.run(SECOND);
+        }
+    }
+    world.run(SECOND);
+    assert_eq!(world.mode(), TradingMode::Kill);
+    assert_eq!(world.machine.view(world.now).job_state, "flat", "what was open is closed and proven");
+}

@@ -9,7 +9,7 @@ use holdfast_core::machine::{Machine, Tree};
 use holdfast_core::money::Usd;
 use holdfast_core::registry::{Profile, TradingMode};
 use holdfast_core::report::{
-    AccountView, JobProgress, JobState, JournalHealth, MarketHealth, MarketState, ReconcileReport,
+    AccountView, JobKind, JobProgress, JobState, JournalHealth, MarketHealth, MarketState, ReconcileReport,
 };
 use holdfast_core::time::{Span, Tick};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,12 @@ impl World {
     }
 
     pub(crate) fn with(durable: Durable) -> Self {
-        let tree = Tree { profile: Profile::Paper, roles: Role::ALL.to_vec(), operator_period: None };
+        let tree = Tree {
+            profile: Profile::Paper,
+            roles: Role::ALL.to_vec(),
+            operator_period: None,
+            unattended: JobKind::Flatten,
+        };
         let mut world = Self {
             machine: Machine::new(tree, durable),
             now: Tick(1_000_000_000_000),
