@@ -71,8 +71,10 @@ fn small() -> Option<Small> {
 
 #[test]
 fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
-    let Some(Small { tree, _mount }) = small() else { return };
-    trading(&tree);
+    // Kept whole: taken apart, the disk would go before the tree, and nobody would find the processes again.
+    let Some(small) = small() else { return };
+    let tree = &small.tree;
+    trading(tree);
     let before: Vec<_> = tree.status().workers.iter().map(|w| (w.role, w.pid)).collect();
     let mut ballast = Ballast::new(tree.home.paths().root().join("ballast"));
     let doc = until("a journal that cannot be written", s(90), || {
@@ -115,8 +117,8 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     let killed = now();
     tree.until("proof of flat after the restart", s(30), |doc| doc.kill.state == "flat");
     assert!(tree.witness().increases(full.after(s(1)), now()).is_empty());
-    resume(&tree);
-    trading(&tree);
+    resume(tree);
+    trading(tree);
     assert!(tree.status().journal.durable);
     assert!(now() > killed);
     tree.witness().check_openings();
@@ -124,8 +126,10 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
 
 #[test]
 fn a_disk_with_room_again_is_written_again() {
-    let Some(Small { tree, _mount }) = small() else { return };
-    trading(&tree);
+    // Kept whole: taken apart, the disk would go before the tree, and nobody would find the processes again.
+    let Some(small) = small() else { return };
+    let tree = &small.tree;
+    trading(tree);
     let mut ballast = Ballast::new(tree.home.paths().root().join("ballast"));
     until("a journal that cannot be written", s(90), || {
         ballast.fill();
@@ -133,7 +137,7 @@ fn a_disk_with_room_again_is_written_again() {
     });
     let engine = tree.pid(Role::Engine);
     ballast.free();
-    trading(&tree);
+    trading(tree);
     let doc = tree.status();
     assert!(doc.journal.durable, "{doc:#?}");
     assert_eq!(tree.pid(Role::Engine), engine, "nobody had to be replaced");
