@@ -1,10 +1,8 @@
 //! The order path's own HTTP connection: nothing else shares it, nothing retries on it.
 
-use holdfast_venue_reduce::client::{ANSWER_BYTES_MAX, ConfigError, VenueConfig};
+use holdfast_venue_reduce::client::{ANSWER_BYTES_MAX, ConfigError, VenueConfig, hardened};
 use holdfast_venue_reduce::outcome::{Expect, Outcome, Unknown, read_answer};
-use holdfast_venue_reduce::tls;
 use reqwest::{Client, Response, Url};
-use std::time::Duration;
 
 /// Posts signed actions to one venue.
 #[derive(Debug)]
@@ -16,23 +14,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(config: &VenueConfig) -> Result<Self, ConfigError> {
-        let bad = |e: &dyn std::fmt::Display| ConfigError::Build(e.to_string());
         let exchange = config.check()?.join("/exchange").map_err(|e| ConfigError::Url(e.to_string()))?;
         let info = config.check()?.join("/info").map_err(|e| ConfigError::Url(e.to_string()))?;
-        let tls = tls::client_config().map_err(|e| bad(&e))?;
-        let http = Client::builder()
-            .tls_backend_preconfigured(tls.as_ref().clone())
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.total_timeout)
-            .pool_max_idle_per_host(2)
-            .pool_idle_timeout(Duration::from_secs(20))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|e| bad(&e))?;
+        let http = hardened(Client::builder(), config)?.pool_max_idle_per_host(2).build();
+        let http = http.map_err(|e| ConfigError::Build(e.to_string()))?;
         Ok(Self { http, exchange, info })
     }
 

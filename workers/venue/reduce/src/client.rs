@@ -141,6 +141,25 @@ pub struct Venue {
     purpose: Purpose,
 }
 
+/// What every connection to a venue has in common: own TLS roots, no proxy, no redirect, no retry, deadlines. It takes a
+/// builder, so that only a crate that may name the HTTP client can make one.
+///
+/// # Errors
+/// [`ConfigError::Build`] when the TLS configuration is refused.
+pub fn hardened(http: reqwest::ClientBuilder, config: &VenueConfig) -> Result<reqwest::ClientBuilder, ConfigError> {
+    let tls = tls::client_config().map_err(|e| ConfigError::Build(e.to_string()))?;
+    Ok(http
+        .tls_backend_preconfigured(tls.as_ref().clone())
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.total_timeout)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .tcp_nodelay(true))
+}
+
 impl Venue {
     /// Builds the client. Connects to nothing yet.
     ///
@@ -148,21 +167,8 @@ impl Venue {
     /// [`ConfigError`].
     pub fn new(config: VenueConfig) -> Result<Self, ConfigError> {
         let base = config.check()?;
-        let bad = |e: &dyn std::fmt::Display| ConfigError::Build(e.to_string());
-        let tls = tls::client_config().map_err(|e| bad(&e))?;
-        let http = Client::builder()
-            .tls_backend_preconfigured(tls.as_ref().clone())
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.total_timeout)
-            .pool_max_idle_per_host(4)
-            .pool_idle_timeout(Duration::from_secs(20))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|e| bad(&e))?;
+        let http = hardened(Client::builder(), &config)?.pool_max_idle_per_host(4).build();
+        let http = http.map_err(|e| ConfigError::Build(e.to_string()))?;
         let info = base.join("/info").map_err(|e| ConfigError::Url(e.to_string()))?;
         let exchange = base.join("/exchange").map_err(|e| ConfigError::Url(e.to_string()))?;
         let budget = Budget::new(config.weight_per_minute, config.exit_reserve);
