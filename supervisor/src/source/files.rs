@@ -9,6 +9,8 @@ use std::path::PathBuf;
 struct OrderFile {
     path: PathBuf,
     name: &'static str,
+    /// It was there when it was last looked for.
+    there: bool,
     obeyed: bool,
 }
 
@@ -19,6 +21,10 @@ pub(crate) struct OrderFiles {
 }
 
 impl OrderFile {
+    const fn new(path: PathBuf, name: &'static str) -> Self {
+        Self { path, name, there: false, obeyed: false }
+    }
+
     /// Whether it is there. What cannot be looked at counts as there: reducing needs no certainty.
     fn present(&self) -> bool {
         match self.path.symlink_metadata() {
@@ -29,7 +35,8 @@ impl OrderFile {
 
     /// `true` once for each time it appears. `on_disk`: everything ordered so far is written down.
     fn appeared(&mut self, on_disk: bool) -> bool {
-        if !self.present() {
+        self.there = self.present();
+        if !self.there {
             self.obeyed = false;
             return false;
         }
@@ -39,7 +46,7 @@ impl OrderFile {
         }
         if on_disk {
             // It stays if it cannot be removed, and is named when the operator wants to resume.
-            let _ = std::fs::remove_file(&self.path);
+            self.there = std::fs::remove_file(&self.path).is_err();
         }
         false
     }
@@ -48,8 +55,8 @@ impl OrderFile {
 impl OrderFiles {
     pub(crate) fn of(home: &Home) -> Self {
         Self {
-            kill: OrderFile { path: home.kill_file(), name: "run/KILL", obeyed: false },
-            pause: OrderFile { path: home.pause_file(), name: "run/PAUSE", obeyed: false },
+            kill: OrderFile::new(home.kill_file(), "run/KILL"),
+            pause: OrderFile::new(home.pause_file(), "run/PAUSE"),
         }
     }
 
@@ -66,9 +73,9 @@ impl OrderFiles {
         orders
     }
 
-    /// A file that still orders the opposite of a resume.
+    /// A file that still orders the opposite of a resume, as of the last look.
     pub(crate) fn against_resume(&self) -> Option<&'static str> {
-        [&self.kill, &self.pause].into_iter().find(|file| file.present()).map(|file| file.name)
+        [&self.kill, &self.pause].into_iter().find(|file| file.there).map(|file| file.name)
     }
 }
 

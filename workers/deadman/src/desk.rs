@@ -11,7 +11,7 @@ use holdfast_core::money::Px;
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::clock;
 use holdfast_venue_reduce::action::CancelOid;
-use holdfast_venue_reduce::client::ReadError;
+use holdfast_venue_reduce::client::{IDLE_LINES_MAX, ReadError};
 use holdfast_venue_reduce::clock::VenueClock;
 use holdfast_venue_reduce::outcome::{Outcome, RefusalClass};
 use holdfast_venue_reduce::read::{AccountRole, AccountSnapshot, Asset, DexView, Universe};
@@ -144,6 +144,13 @@ impl Desk {
         self.alarm(&sent);
         let outcome = sent.single().cloned().unwrap_or_else(|| Outcome::not_sent(&"no verdict"));
         (fires.unwrap_or(0), outcome)
+    }
+
+    /// Asks something cheap on as many connections as a read of every dex uses at once.
+    pub(crate) async fn keep_warm(&self) {
+        let lines = (1 + 2 * self.dexes.borrow().len()).min(IDLE_LINES_MAX);
+        // What fails here shows when there is something to read.
+        let _ = join_all((0..lines).map(|_| self.client.venue().venue_time())).await;
     }
 
     async fn read_dex(&self, dex: Dex) -> Result<DexView, ReadError> {

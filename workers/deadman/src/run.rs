@@ -40,6 +40,9 @@ const SAY_AGAIN: Span = Span::from_ms(2000);
 const VENUE_GONE: Span = Span::from_ms(10_000);
 /// A clean stop may take this long to look and to clear the switch.
 const FAREWELL: Duration = Duration::from_millis(1200);
+/// How often idle connections to the venue are used, which the client would else close: the first read of a kill must not
+/// wait for handshakes.
+const WARM_EVERY: Span = Span::from_ms(15_000);
 /// Job number of what deadman begins by itself.
 const OWN_JOB: JobId = JobId::OWN;
 
@@ -63,6 +66,8 @@ pub(crate) struct Deadman {
     told: broadcast::Sender<Told>,
     switch: Switch,
     arming: Option<Later<(Tick, u64, Outcome)>>,
+    warming: Option<Later<()>>,
+    warm_due: Tick,
     reported: Option<DeadManReport>,
     watch: Watch,
     operator: Operator,
@@ -117,6 +122,8 @@ impl Deadman {
             told,
             switch: Switch::begin(now),
             arming: None,
+            warming: None,
+            warm_due: now,
             reported: None,
             watch: Watch::begin(now),
             operator: Operator::default(),
@@ -154,6 +161,7 @@ impl Deadman {
                 }
                 wish = wishes.recv() => wish.map_or(Woken::Clock, Woken::Wish),
                 armed = maybe(&mut self.arming) => Woken::Armed(armed),
+                () = maybe(&mut self.warming) => Woken::Clock,
                 contact = maybe(&mut self.contact) => Woken::Contact(contact),
                 () = tokio::time::sleep(nap) => Woken::Clock,
             };
@@ -220,6 +228,7 @@ impl Deadman {
             self.expiry_untold = false;
         }
         self.keep_armed(now);
+        self.keep_warm(now);
         self.say_again(now);
         match self.watch.judge(now) {
             // It was only silent and speaks again: should it fall silent once more, act once more.
@@ -420,6 +429,15 @@ impl Deadman {
             }));
         }
         self.report_switch(now, false);
+    }
+
+    fn keep_warm(&mut self, now: Tick) {
+        let idle = self.ready && !self.draining && self.errand.is_none() && self.warming.is_none();
+        if idle && now >= self.warm_due {
+            self.warm_due = now.after(WARM_EVERY);
+            let desk = Rc::clone(&self.desk);
+            self.warming = Some(Box::pin(async move { desk.keep_warm().await }));
+        }
     }
 
     fn report_switch(&mut self, now: Tick, anyway: bool) {

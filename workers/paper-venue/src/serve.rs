@@ -21,11 +21,19 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-/// How often the market is played and switches are looked at.
+/// How often the market is played and switches are looked at: with the supervisor's beats, which wake this process anyway,
+/// and where none come by a timer. An idle tree costs what its wakings cost.
 const TICK: Duration = Duration::from_millis(250);
+/// A beat this soon after a tick is not one more tick.
+const APART: Duration = Duration::from_millis(125);
+/// After a beat the next one is waited for this much longer than a tick.
+const SLACK: Duration = Duration::from_millis(100);
 /// Market messages go out on every so many ticks: one book of a coin each half second.
 const TICKS_PER_ROUND: u64 = 2;
 /// Longest wait for requests in flight when ending.
@@ -111,6 +119,17 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     progress: impl Fn(),
 ) -> Result<(), PaperError> {
+    paced(config, on_ready, shutdown, progress, &Notify::new()).await
+}
+
+/// As [`serve`], ticking with whoever rings `pulse`.
+async fn paced(
+    config: PaperConfig,
+    on_ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+    progress: impl Fn(),
+    pulse: &Notify,
+) -> Result<(), PaperError> {
     let dir = config.home.join("venue");
     std::fs::create_dir_all(&dir)
         .map_err(|source| PaperError::Os { what: format!("cannot create {}", dir.display()), source })?;
@@ -152,16 +171,23 @@ pub async fn serve(
         }
     });
     on_ready(address);
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut shutdown = std::pin::pin!(shutdown);
     let mut ticks = 0_u64;
+    let mut ticked = Instant::now();
+    let mut next = TICK;
     loop {
-        tokio::select! {
+        next = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            _ = tick.tick() => {}
-        }
+            () = pulse.notified() => {
+                if ticked.elapsed() < APART {
+                    continue;
+                }
+                TICK + SLACK
+            }
+            () = tokio::time::sleep_until(ticked + next) => TICK,
+        };
+        ticked = Instant::now();
         app.play(None).await;
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(TICKS_PER_ROUND) {
@@ -194,12 +220,15 @@ pub async fn work(mut ctx: Ctx) -> Exit {
     };
     let (ready, beat) = (ctx.link(), ctx.link());
     let deadman_lock = ctx.home.role_lock(Role::Deadman);
+    let pulse = Rc::new(Notify::new());
+    let beats = pulse.clone();
     let drained = async move {
         loop {
             match ctx.order().await {
                 Order::Message(message) if is_end(&message) => return,
                 Order::SupervisorGone => return until_deadman_is_done(&deadman_lock).await,
-                Order::Message(_) | Order::Beat(_) => {}
+                Order::Message(_) => {}
+                Order::Beat(_) => beats.notify_one(),
             }
         }
     };
@@ -208,7 +237,7 @@ pub async fn work(mut ctx: Ctx) -> Exit {
             tracing::error!("the supervisor could not be told where the venue listens");
         }
     };
-    match serve(config, on_ready, drained, move || beat.progress()).await {
+    match paced(config, on_ready, drained, move || beat.progress(), &pulse).await {
         Ok(()) => Exit::Drained,
         Err(error) => Exit::Failed(error.to_string()),
     }

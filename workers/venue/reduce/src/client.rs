@@ -17,6 +17,10 @@ pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Weight per minute the venue grants one IP address.
 pub const WEIGHT_PER_MINUTE: u32 = 1200;
 
+/// Connections kept open while nothing is asked: a full read of an account asks for the list of dexes, and for orders and
+/// positions of each dex, at once.
+pub const IDLE_LINES_MAX: usize = 8;
+
 /// How to reach one venue, and on whose behalf.
 #[derive(Clone, Debug)]
 pub struct VenueConfig {
@@ -167,7 +171,7 @@ impl Venue {
     /// [`ConfigError`].
     pub fn new(config: VenueConfig) -> Result<Self, ConfigError> {
         let base = config.check()?;
-        let http = hardened(Client::builder(), &config)?.pool_max_idle_per_host(4).build();
+        let http = hardened(Client::builder(), &config)?.pool_max_idle_per_host(IDLE_LINES_MAX).build();
         let http = http.map_err(|e| ConfigError::Build(e.to_string()))?;
         let info = base.join("/info").map_err(|e| ConfigError::Url(e.to_string()))?;
         let exchange = base.join("/exchange").map_err(|e| ConfigError::Url(e.to_string()))?;
