@@ -2,9 +2,9 @@
 //!
 //! Same user only, one request per connection, few connections at once; a slow reader is dropped, never waited for.
 
+use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::report::{JobKind, JobProgress};
 use holdfast_ipc::conn::Conn;
-use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::listen::{Door, Guest, Lobby};
 use std::path::Path;
 use std::sync::Arc;

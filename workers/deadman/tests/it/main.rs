@@ -11,12 +11,12 @@
 
 mod rig;
 
+use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::ids::{JobId, Role};
 use holdfast_core::registry::VenueDeadMan;
 use holdfast_core::report::{JobKind, JobState};
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::Conn;
-use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_venue_reduce::reduce::{ReduceClient, Timing};
 use holdfast_venue_reduce::wire::Dex;
