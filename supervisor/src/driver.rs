@@ -4,18 +4,17 @@ use crate::error::SupervisorError;
 use crate::instance::Ownership;
 use crate::os::process::Process;
 use crate::perform::clerk::Clerk;
-use crate::perform::persist::Persister;
 use crate::perform::publish::{self, Facts};
 use crate::perform::replies::Replies;
 use crate::perform::spawn;
 use crate::source::peers::{PeerId, Roll};
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE, encode, signals};
-use crate::{Launch, leftovers, os};
+use crate::{Launch, leftovers, os, takeover};
 use bytes::Bytes;
 use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::durable::Durable;
-use holdfast_core::event::{Action, Event, Tell};
+use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::limits::TICK;
 use holdfast_core::machine::{Machine, Tree};
@@ -29,7 +28,7 @@ use holdfast_ipc::listen::Door;
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::permit::PermitWriter;
 use holdfast_ipc::settings::OnSupervisorLoss;
-use holdfast_store::Cell;
+use holdfast_store::{Cell, Keeper};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +51,7 @@ struct Driver {
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
-    persister: Persister,
+    keeper: Keeper<Durable>,
     replies: Replies,
     orders_taken: u64,
     /// Orders that were left as files while nobody ran.
@@ -80,6 +79,7 @@ struct Driver {
 pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
+    let used = durable.is_some();
     let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
@@ -87,6 +87,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     durable.written_by = os::process::Identity::own().map_or_else(String::new, |own| own.to_text());
     cell.store(&durable)?;
     leftovers::clear(&launch.home)?;
+    takeover::take(&launch.home, &mut cell, &mut durable, used);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -99,7 +100,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         let mut driver = Driver::new(launch, ownership.clone(), cell, durable, inputs)?;
         ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
-        let written = driver.persister.finish(Duration::from_secs(5)).await;
+        let written = driver.keeper.finish(Duration::from_secs(5)).await;
         driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
         ownership.withdraw(&driver.launch.home);
@@ -118,6 +119,7 @@ fn first_or_lost(home: &Home) -> Durable {
         home.engine_cell(),
         home.engine_nonce(),
         home.deadman_nonce(),
+        home.deadman_cell(),
         home.venue().join("orders.jsonl"),
         home.venue().join("books.json"),
         home.venue().join("books.jsonl"),
@@ -149,8 +151,8 @@ impl Driver {
         let published = Published::default();
         source::viewers::listen(Door::open(&home.status_sock())?, published.clone());
         source::signals::listen(inputs.clone()).map_err(SupervisorError::io("listen to signals for", home.root()))?;
-        let persister =
-            Persister::start(cell).map_err(SupervisorError::io("start the writer of", home.judge_cell()))?;
+        let keeper =
+            Keeper::start("latches", cell).map_err(SupervisorError::io("start the writer of", home.judge_cell()))?;
         let (clerk, waiting) = Clerk::start(home.clone(), ownership, inputs.clone())
             .map_err(SupervisorError::io("start the writer of", home.status_json()))?;
         let roles = match launch.settings.profile {
@@ -168,7 +170,7 @@ impl Driver {
             machine: Machine::new(tree, durable),
             permit,
             permit_key: PermitKey::new(os::random()?),
-            persister,
+            keeper,
             replies: Replies::default(),
             orders_taken: 0,
             waiting,
@@ -224,8 +226,8 @@ impl Driver {
     }
 
     fn wake(&mut self) {
-        self.clerk.look(self.orders_taken, self.persister.on_disk());
-        let on_disk = self.persister.healthy(clock::now());
+        self.clerk.look(self.orders_taken, self.keeper.on_disk());
+        let on_disk = self.keeper.healthy(clock::now());
         if on_disk == self.latches_told {
             self.step(Event::Wake);
         } else {
@@ -352,7 +354,10 @@ impl Driver {
             FromWorker::LimitHit { detail } => Event::LimitHit { detail },
             FromWorker::Job(progress) => Event::Job(progress),
             FromWorker::DeadMan(report) => Event::DeadMan(report),
-            FromWorker::OperatorExpired {} => Event::OperatorExpired { wall_ms: clock::wall_ms() },
+            FromWorker::Duty(duty) => {
+                tracing::warn!(?duty, "deadman took on what no supervisor ordered");
+                Event::Duty(duty)
+            }
             FromWorker::EmergencyReduceOnly {} => Event::EmergencyReduceOnly,
         };
         self.step(event);
@@ -380,10 +385,10 @@ impl Driver {
             Action::Grant { deadline } => self.grant(deadline),
             Action::Spawn { role, generation } => follow_up.push_back(self.spawn(role, generation)),
             Action::Kill { role } => self.kill(role),
-            Action::Tell { role, what } => self.tell(role, &message_of(what)),
-            Action::Persist => self.persister.store(self.machine.durable().clone()),
+            Action::Tell { role, what } => self.tell(role, &what),
+            Action::Persist => self.keeper.store(clock::now(), self.machine.durable().clone()),
             Action::Reply { id, reply, last, after_persist } => {
-                let after = after_persist.then_some(&self.persister);
+                let after = after_persist.then_some(&self.keeper);
                 self.replies.send(id, reply, last, after);
             }
             Action::ReplyStatus { id } => {
@@ -498,7 +503,7 @@ impl Driver {
             started_wall_ms: self.started_wall_ms,
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
-            latches_on_disk: self.persister.healthy(now),
+            latches_on_disk: self.keeper.healthy(now),
         };
         publish::document(&self.machine, &facts, now)
     }
@@ -556,15 +561,4 @@ impl Driver {
 /// How long the operator may be silent, if that is limited.
 fn operator_period(launch: &Launch) -> Option<Span> {
     launch.settings.deadman.operator_hours.map(|hours| Span::from_ms(u64::from(hours).saturating_mul(3_600_000)))
-}
-
-fn message_of(what: Tell) -> ToWorker {
-    match what {
-        Tell::Drain => ToWorker::Drain {},
-        Tell::StandDown => ToWorker::StandDown {},
-        Tell::Reconcile { asked } => ToWorker::Reconcile { asked },
-        Tell::Reduce { job, kind } => ToWorker::Reduce { job, kind },
-        Tell::OperatorDeadline { expires_wall_ms } => ToWorker::OperatorDeadline { expires_wall_ms },
-        Tell::Acknowledge => ToWorker::Acknowledge {},
-    }
 }

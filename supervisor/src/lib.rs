@@ -10,6 +10,7 @@ mod leftovers;
 mod os;
 mod perform;
 mod source;
+mod takeover;
 
 pub use error::SupervisorError;
 

@@ -12,13 +12,15 @@ pub use view::{View, WorkerView};
 
 use crate::drain::{self, Drain};
 use crate::durable::{Durable, KillCause, KillLatch};
-use crate::event::{Action, CommandId, Event, Tell};
+use crate::duty::Duty;
+use crate::event::{Action, CommandId, Event};
 use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{
     ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION,
     TICK,
 };
+use crate::message::ToWorker;
 use crate::registry::{LatchReason, Profile};
 use crate::report::{
     AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, MarketState,
@@ -204,10 +206,9 @@ impl Machine {
         if self.durable.emergency {
             self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
         }
-        if let Some(kill) = self.durable.kill.clone() {
-            self.order_job(kill.kind, out);
-        } else if self.durable.flatten_pending {
-            self.order_job(JobKind::Flatten, out);
+        if self.durable.to_reduce().is_some() {
+            out.push(Action::Log { text: "an earlier tree left a kill or an unproven job: taken up".into() });
+            self.order_owed(out);
         }
     }
 
@@ -264,9 +265,7 @@ impl Machine {
             }
             Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
             Event::DeadMan(report) => self.dead_man = Some(report),
-            Event::OperatorExpired { wall_ms } => {
-                self.kill(KillCause::OperatorDeadMan, JobKind::Flatten, None, wall_ms, out);
-            }
+            Event::Duty(duty) => self.take_over(&duty, out),
             Event::Latches { on_disk } => self.unsaved = !on_disk,
             Event::EmergencyReduceOnly => {
                 self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
@@ -298,9 +297,9 @@ impl Machine {
             Some(worker::Action::Kill) => out.push(Action::Kill { role }),
             Some(worker::Action::AskDrain) => {
                 if role == Role::Deadman {
-                    out.push(Action::Tell { role, what: Tell::StandDown });
+                    out.push(Action::Tell { role, what: ToWorker::StandDown {} });
                 }
-                out.push(Action::Tell { role, what: Tell::Drain });
+                out.push(Action::Tell { role, what: ToWorker::Drain {} });
             }
         }
         if role == Role::Deadman && before.is_serving() && !state.is_serving() {
@@ -313,10 +312,10 @@ impl Machine {
         let settled = if first { now } else { now.after(PROBATION) };
         self.worker(now, role, worker::Event::Ready { settled }, out);
         match role {
-            Role::Engine => out.push(Action::Tell { role, what: Tell::Reconcile { asked: self.asked } }),
+            Role::Engine => out.push(Action::Tell { role, what: ToWorker::Reconcile { asked: self.asked } }),
             Role::Deadman => {
                 let expires_wall_ms = self.durable.operator_expires_wall_ms;
-                out.push(Action::Tell { role, what: Tell::OperatorDeadline { expires_wall_ms } });
+                out.push(Action::Tell { role, what: ToWorker::OperatorDeadline { expires_wall_ms } });
                 self.drain(now, drain::Event::DeadmanServing, out);
             }
             Role::Sensor | Role::Api | Role::Venue => {}
@@ -351,8 +350,8 @@ impl Machine {
             self.worker(now, role, worker::Event::Gone { verdict }, out);
             if role == Role::Engine && verdict == restart::Verdict::GiveUp {
                 // Nobody manages what is open any more.
-                self.durable.flatten_pending |= self.tree.unattended == JobKind::Flatten;
-                self.order_job(self.tree.unattended, out);
+                self.durable.owe(self.tree.unattended);
+                self.order_owed(out);
             }
             out.push(Action::Persist);
         }
@@ -383,7 +382,7 @@ impl Machine {
         self.premature = false;
         self.asked = self.asked.saturating_add(1);
         if self.slot(Role::Engine).is_some_and(|slot| slot.state.is_serving()) {
-            out.push(Action::Tell { role: Role::Engine, what: Tell::Reconcile { asked: self.asked } });
+            out.push(Action::Tell { role: Role::Engine, what: ToWorker::Reconcile { asked: self.asked } });
         }
     }
 
@@ -393,7 +392,7 @@ impl Machine {
         match action {
             None => {}
             Some(drain::Action::Tell { job, kind }) => {
-                out.push(Action::Tell { role: Role::Deadman, what: Tell::Reduce { job, kind } });
+                out.push(Action::Tell { role: Role::Deadman, what: ToWorker::Reduce { job, kind } });
             }
             Some(drain::Action::Progress(progress)) => self.tell_waiting(&progress, false, out),
             Some(drain::Action::Verdict(progress)) => {
@@ -401,8 +400,7 @@ impl Machine {
                 self.proven = flat.then_some(now);
                 let text = format!("job {}: {} {}", progress.job.0, progress.state.as_str(), progress.detail);
                 out.push(Action::Log { text });
-                if flat && self.durable.flatten_pending {
-                    self.durable.flatten_pending = false;
+                if flat && self.durable.owed.take().is_some() {
                     out.push(Action::Persist);
                 }
                 self.tell_waiting(&progress, true, out);
@@ -411,8 +409,10 @@ impl Machine {
         }
     }
 
-    /// A new job, for deadman to carry out as soon as the engine is fenced (if it is a kill) and deadman serves.
-    fn order_job(&mut self, kind: JobKind, out: &mut Vec<Action>) -> JobId {
+    /// A new job for all that is latched or owed, for deadman to carry out as soon as the engine is fenced (if it is a kill)
+    /// and deadman serves.
+    fn order_owed(&mut self, out: &mut Vec<Action>) {
+        let Some(kind) = self.durable.to_reduce() else { return };
         let job = JobId(self.durable.last_job.0.saturating_add(1));
         self.durable.last_job = job;
         let engine_lives = self.slot(Role::Engine).is_some_and(|slot| !slot.state.is_down());
@@ -421,24 +421,21 @@ impl Machine {
             .step(self.stepped.unwrap_or(Tick(0)), drain::Event::Order { job, kind, fence });
         self.drain = next;
         out.push(Action::Log { text: format!("job {} ordered: {kind:?}", job.0) });
-        job
     }
 
-    fn kill(&mut self, cause: KillCause, kind: JobKind, reason: Option<String>, wall_ms: u64, out: &mut Vec<Action>) {
-        let old = self.durable.kill.as_ref();
-        let since_wall_ms = old.map_or(wall_ms, |old| old.since_wall_ms);
-        // A second kill without words does not wipe out why the first was ordered.
-        let reason = reason.or_else(|| old.and_then(|old| old.reason.clone()));
-        // Nothing is weakened by a later kill: what was to be closed stays to be closed. The end of a mere cancel would
-        // settle the flatten that is owed, and let a stop go on that waits for it.
-        let owed = self.durable.flatten_pending || old.is_some_and(|old| old.kind == JobKind::Flatten);
-        let kind = if owed { JobKind::Flatten } else { kind };
-        let cause = old.map_or(cause, |old| if old.cause == KillCause::LatchesLost { old.cause } else { cause });
-        self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
+    fn kill(&mut self, kill: KillLatch, out: &mut Vec<Action>) {
+        self.take_over(&Duty { kill: Some(kill), ..Duty::default() }, out);
+    }
+
+    /// Holds what somebody else took on, from here on as if it had been ordered here.
+    fn take_over(&mut self, duty: &Duty, out: &mut Vec<Action>) {
+        self.durable.take_over(duty);
         out.push(Action::Persist);
-        let now = self.stepped.unwrap_or(Tick(0));
-        self.worker(now, Role::Engine, worker::Event::Fence, out);
-        self.order_job(kind, out);
+        if duty.kill.is_some() {
+            let now = self.stepped.unwrap_or(Tick(0));
+            self.worker(now, Role::Engine, worker::Event::Fence, out);
+        }
+        self.order_owed(out);
     }
 
     fn pass_time(&mut self, now: Tick, out: &mut Vec<Action>) {

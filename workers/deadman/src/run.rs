@@ -6,10 +6,13 @@
 use crate::desk::{Desk, FirstContact};
 use crate::door::{self, Told, Wish};
 use crate::ladder::{Event, Ladder, Next, Turn};
+use crate::ledger::Ledger;
 use crate::operator::Operator;
 use crate::record::{self, Record};
 use crate::switch::Switch;
 use crate::watch::{Finding, Sign, Watch, watch_process};
+use holdfast_core::durable::{KillCause, KillLatch};
+use holdfast_core::duty::Duty;
 use holdfast_core::ids::JobId;
 use holdfast_core::limits::VENUE_DEADMAN_AHEAD;
 use holdfast_core::registry::{Profile, TradingMode};
@@ -66,8 +69,7 @@ pub(crate) struct Deadman {
     reported: Option<DeadManReport>,
     watch: Watch,
     operator: Operator,
-    /// The supervisor was not told yet that the operator's deadline has passed.
-    expiry_untold: bool,
+    ledger: Ledger,
     loss_acted: bool,
     draining: bool,
     writing: Option<oneshot::Receiver<()>>,
@@ -97,7 +99,7 @@ async fn maybe<T>(later: &mut Option<Later<T>>) -> T {
 }
 
 impl Deadman {
-    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>) -> Self {
+    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>, ledger: Ledger) -> Self {
         let now = clock::now();
         let (told, _) = broadcast::channel(64);
         Self {
@@ -120,7 +122,7 @@ impl Deadman {
             reported: None,
             watch: Watch::begin(now),
             operator: Operator::default(),
-            expiry_untold: false,
+            ledger,
             loss_acted: false,
             draining: false,
             writing: None,
@@ -134,6 +136,10 @@ impl Deadman {
         if let Err(error) = door::serve(&self.ctx.home.deadman_sock(), wish_in.clone(), self.told.clone()) {
             // The supervisor's own door still works; being dead-man matters more than being asked.
             tracing::error!(%error, "deadman's own door cannot be opened");
+        }
+        if let Some(kind) = self.ledger.begun() {
+            tracing::warn!(?kind, "the former deadman had begun this and not proven it");
+            self.begin(clock::now(), OWN_JOB, kind, None);
         }
         let mut watching = true;
         loop {
@@ -169,6 +175,7 @@ impl Deadman {
                 Woken::Wish(wish) => {
                     tracing::warn!(kind = ?wish.kind, "asked at the door");
                     let running = self.unproven().map(|ladder| (ladder.job(), ladder.kind()));
+                    self.ledger.owe(now, wish.duty);
                     // Under the number of a flatten, a mere cancel would answer "flat" with positions open.
                     let (job, kind) = match running {
                         Some((job, JobKind::Flatten)) => (job, JobKind::Flatten),
@@ -212,12 +219,15 @@ impl Deadman {
         }
         if self.operator.expired(now) {
             tracing::error!("the operator did not check in: making the account flat");
-            self.expiry_untold = true;
+            let kill = KillLatch::new(clock::wall_ms(), KillCause::OperatorDeadMan, None, JobKind::Flatten);
+            self.ledger.owe(now, Duty { kill: Some(kill), ..Duty::default() });
             self.begin(now, OWN_JOB, JobKind::Flatten, None);
         }
         // Unheard, the kill would not be latched and the engine would open again: said until it is taken.
-        if self.expiry_untold && self.ctx.report(FromWorker::OperatorExpired {}) {
-            self.expiry_untold = false;
+        if let Some(duty) = self.ledger.to_tell()
+            && self.ctx.report(FromWorker::Duty(Box::new(duty)))
+        {
+            self.ledger.told();
         }
         self.keep_armed(now);
         self.say_again(now);
@@ -262,6 +272,7 @@ impl Deadman {
             }
             Order::Beat(ToWorker::Beat { mode, .. }) | Order::Message(ToWorker::Beat { mode, .. }) => {
                 self.watch.sign(now, Sign::Beat);
+                self.ledger.beat(now, mode);
                 if mode == TradingMode::Active
                     && let Some(ladder) = &mut self.ladder
                 {
@@ -296,6 +307,7 @@ impl Deadman {
 
     /// The supervisor's job. The same one again while it runs is only answered again.
     fn reduce(&mut self, now: Tick, job: JobId, kind: JobKind) {
+        self.ledger.ordered();
         let running = self.unproven().map(|ladder| (ladder.job(), ladder.kind()));
         if running == Some((job, kind)) {
             if let Some((progress, at)) = &mut self.said {
@@ -345,6 +357,8 @@ impl Deadman {
     }
 
     fn carry_out(&mut self, now: Tick, turn: Turn) {
+        let unproven = self.unproven().map(Ladder::kind);
+        self.ledger.job(now, unproven);
         if let Some(progress) = turn.say {
             self.say(now, progress);
         }
@@ -355,7 +369,14 @@ impl Deadman {
             next @ (Next::Read | Next::Cancel { .. } | Next::Close { .. } | Next::Touch(_)) => {
                 self.wake = None;
                 let desk = Rc::clone(&self.desk);
-                self.errand = Some(Box::pin(async move { desk.perform(next).await }));
+                // A read changes nothing: it may leave before the record is on the disk.
+                let record = if next == Next::Read { None } else { self.ledger.awaited() };
+                self.errand = Some(Box::pin(async move {
+                    if let Some(record) = record {
+                        record.settled().await;
+                    }
+                    desk.perform(next).await
+                }));
             }
         }
     }
