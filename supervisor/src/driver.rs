@@ -3,6 +3,7 @@
 use crate::error::SupervisorError;
 use crate::instance::Ownership;
 use crate::os::process::Process;
+use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
 use crate::perform::publish::{self, Facts};
 use crate::perform::replies::Replies;
@@ -17,11 +18,12 @@ use holdfast_core::durable::Durable;
 use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::limits::TICK;
-use holdfast_core::machine::{Machine, Tree};
+use holdfast_core::machine::{Machine, Tree, WorkerView};
 use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::registry::Profile;
 use holdfast_core::report::JobKind;
 use holdfast_core::time::{Span, Tick};
+use holdfast_core::worker::State;
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
 use holdfast_ipc::clock;
 use holdfast_ipc::listen::Door;
@@ -29,13 +31,16 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::permit::PermitWriter;
 use holdfast_ipc::settings::OnSupervisorLoss;
 use holdfast_store::{Cell, Keeper};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Inputs handled before the deadlines are looked at again.
 const BATCH: usize = 64;
+/// Killed this long ago and still there: said loudly. Longer than a worker that is asked to stop may take.
+const STUCK_AFTER: Span = Span::from_ms(3000);
 /// `run/status.json` is rewritten at least this often.
 const FILE_EVERY: Span = Span::from_ms(1000);
 
@@ -48,6 +53,9 @@ struct Peer {
 struct Driver {
     launch: Launch,
     clerk: Clerk,
+    aside: Rc<Aside>,
+    /// Workers of whom it was said that they do not end.
+    stuck: BTreeSet<Role>,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
@@ -56,7 +64,7 @@ struct Driver {
     orders_taken: u64,
     /// Orders that were left as files while nobody ran.
     waiting: Vec<ControlRequest>,
-    roll: std::rc::Rc<Roll>,
+    roll: Rc<Roll>,
     inputs: mpsc::Sender<Input>,
     published: Published,
     peers: BTreeMap<Role, Peer>,
@@ -145,7 +153,7 @@ impl Driver {
         let epoch = durable.epoch;
         let permit = PermitWriter::create(&home.run().join("permit"))
             .map_err(SupervisorError::io("make the permit record for", home.run()))?;
-        let roll = std::rc::Rc::new(Roll::new(epoch, launch.build_id.clone()));
+        let roll = Rc::new(Roll::new(epoch, launch.build_id.clone()));
         source::peers::listen(Door::open(&home.worker_sock())?, roll.clone(), inputs.clone());
         source::operators::listen(Door::open(&home.control_sock())?, inputs.clone());
         let published = Published::default();
@@ -155,6 +163,7 @@ impl Driver {
             Keeper::start("latches", cell).map_err(SupervisorError::io("start the writer of", home.judge_cell()))?;
         let (clerk, waiting) = Clerk::start(home.clone(), ownership, inputs.clone())
             .map_err(SupervisorError::io("start the writer of", home.status_json()))?;
+        let aside = Rc::new(Aside::start().map_err(SupervisorError::io("start a thread for files in", home.run()))?);
         let roles = match launch.settings.profile {
             Profile::Paper => Role::ALL.to_vec(),
             Profile::Live | Profile::Monitor => Role::ALL.into_iter().filter(|role| *role != Role::Venue).collect(),
@@ -191,6 +200,8 @@ impl Driver {
             latches_told: true,
             finished: false,
             clerk,
+            aside,
+            stuck: BTreeSet::new(),
             launch,
         })
     }
@@ -448,12 +459,12 @@ impl Driver {
             account: self.launch.account.clone(),
             permit: handover,
         };
-        let made = spawn::spawn(home, boot, permit)?;
+        let made = spawn::spawn(home, &self.aside, boot, permit)?;
         let words = spawn::words_path(home, role);
         let pid = made.process.pid;
         self.processes.insert(role, made.process);
         self.roll.expect(made.expected);
-        source::children::watch(role, made.child, pid, words, self.inputs.clone());
+        source::children::watch(role, made.child, pid, (words, self.aside.clone()), self.inputs.clone());
         tracing::info!(%role, pid, generation = generation.0, spawned_boot_ns = clock::now().0, "spawned");
         Ok(pid)
     }
@@ -494,8 +505,25 @@ impl Driver {
         }
     }
 
-    fn document(&self) -> holdfast_core::status::StatusDoc {
+    /// Workers that were killed and are not gone, with words for people.
+    fn stuck(&mut self, now: Tick) -> BTreeMap<Role, String> {
+        let ending = |worker: &WorkerView<'_>| matches!(worker.state, State::Ending { .. });
+        let long = |worker: &WorkerView<'_>| now.since(worker.since) >= STUCK_AFTER;
+        let workers = self.machine.workers(now).filter(|worker| ending(worker) && long(worker));
+        let stuck: BTreeMap<_, _> =
+            workers.filter_map(|w| Some((w.role, os::process::stuck(w.role, w.state.pid()?)))).collect();
+        for (role, words) in &stuck {
+            if self.stuck.insert(*role) {
+                tracing::error!(%role, "{words}");
+            }
+        }
+        self.stuck.retain(|role| stuck.contains_key(role));
+        stuck
+    }
+
+    fn document(&mut self) -> holdfast_core::status::StatusDoc {
         let now = clock::now();
+        let stuck = self.stuck(now);
         let facts = Facts {
             launch: &self.launch,
             pid: std::process::id(),
@@ -504,6 +532,7 @@ impl Driver {
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
             latches_on_disk: self.keeper.healthy(now),
+            stuck,
         };
         publish::document(&self.machine, &facts, now)
     }

@@ -1,5 +1,6 @@
 //! How actions are carried out: spawning, persisting, publishing, answering.
 
+pub(crate) mod aside;
 pub(crate) mod clerk;
 pub(crate) mod publish;
 pub(crate) mod replies;
