@@ -168,7 +168,8 @@ mod tests {
         let duty = |job, kill, paused_since_wall_ms| Duty { job, kill, paused_since_wall_ms };
         // What stood before: owed, killed; the duty; what is owed, killed and to be reached then.
         type Kind = Option<JobKind>;
-        let cases: [(&str, (Kind, Kind), Duty, (Kind, Kind, Kind)); 8] = [
+        type Case = (&'static str, (Kind, Kind), Duty, (Kind, Kind, Kind));
+        let cases: [Case; 8] = [
             ("nothing", (None, None), duty(None, None, None), (None, None, None)),
             ("a flatten", (None, None), duty(Some(Flatten), None, None), (Some(Flatten), None, Some(Flatten))),
             ("a cancel", (None, None), duty(Some(CancelAll), None, None), (Some(CancelAll), None, Some(CancelAll))),
