@@ -53,14 +53,16 @@ fn end_holders(path: &std::path::Path, mut file: File, role: Role) -> String {
     let mut text = String::new();
     let _ = Read::by_ref(&mut file).take(256).read_to_string(&mut text);
     drop(file);
-    let holders = match Identity::parse(&text).filter(Identity::lives) {
+    let named = Identity::parse(&text);
+    // Also of one that seems dead: a thread of it that waits for a disk keeps the lock.
+    let mut who = named.as_ref().map_or_else(|| "it left no name".to_owned(), |process| stuck(role, process.pid));
+    let holders = match named.filter(Identity::lives) {
         Some(process) => vec![process],
         None => {
             let others = holders(path).into_iter().filter(|pid| *pid != std::process::id());
             others.filter_map(Identity::of).collect()
         }
     };
-    let mut who = "nobody can be named who holds it".to_owned();
     for process in holders {
         tracing::warn!(%role, pid = process.pid, "ending a leftover worker");
         if !end(&process, GONE_WITHIN) {
