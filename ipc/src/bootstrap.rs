@@ -153,6 +153,8 @@ impl Home {
         data = "data";
         /// Epoch, latches, budgets: the supervisor's durable cell.
         judge_cell = "data/judge.cell";
+        /// Deadman's durable cell: what it took on and has not proven.
+        deadman_cell = "data/deadman.cell";
         /// The engine's durable cell: loss baseline.
         engine_cell = "data/engine.cell";
         /// The decision journal.

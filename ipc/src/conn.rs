@@ -1,10 +1,14 @@
 //! One connection: length-delimited JSON frames, a closed enum each way.
 //!
 //! `Conn<R, W>` reads only `R` and writes only `W`, so a frame of the wrong direction does not parse.
+//!
+//! The runtime is asked to tell when a socket can be read, and only a writer that must wait asks for more. A socket that is
+//! watched for writing wakes its process each time the peer reads a frame, which for a tree that exchanges beats is as
+//! many wakings again, for nothing.
 
 use crate::error::IpcError;
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::StreamExt;
 use holdfast_core::limits::FRAME_BYTES_MAX;
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::StreamCommon;
@@ -12,11 +16,14 @@ use interprocess::local_socket::traits::tokio::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io::{ErrorKind, Write};
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{ReadHalf, WriteHalf};
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio::net::unix::pipe;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 /// Who is at the other end, by the kernel's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +45,16 @@ pub struct Conn<R, W> {
 
 /// The reading half of a connection.
 pub struct Reader<R> {
-    frames: FramedRead<ReadHalf<Stream>, LengthDelimitedCodec>,
+    /// Named after pipes, but it is what watches any descriptor for reading and for nothing else.
+    frames: FramedRead<pipe::Receiver, LengthDelimitedCodec>,
     kind: PhantomData<fn() -> R>,
 }
 
 /// The writing half of a connection.
 pub struct Writer<W> {
-    frames: FramedWrite<WriteHalf<Stream>, LengthDelimitedCodec>,
+    socket: UnixStream,
+    /// What of a frame has not been taken yet; goes first.
+    rest: BytesMut,
     kind: PhantomData<fn(W)>,
 }
 
@@ -65,10 +75,12 @@ impl<R: DeserializeOwned, W: Serialize> Conn<R, W> {
             return Err(IpcError::Stranger(format!("user {uid} is not user {own}")));
         }
         let pid = creds.pid().and_then(|pid| u32::try_from(pid).ok());
-        let (read, write) = tokio::io::split(stream);
+        let Stream::UdSocket(socket) = stream;
+        let socket = UnixStream::from(OwnedFd::try_from(socket)?);
+        let read = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
         Ok(Self {
             reader: Reader { frames: FramedRead::new(read, codec()), kind: PhantomData },
-            writer: Writer { frames: FramedWrite::new(write, codec()), kind: PhantomData },
+            writer: Writer { socket, rest: BytesMut::new(), kind: PhantomData },
             peer: Peer { uid, pid },
         })
     }
@@ -129,7 +141,8 @@ impl<W: Serialize> Writer<W> {
         self.send_encoded(Bytes::from(body)).await
     }
 
-    /// Sends a message that was encoded once for several peers.
+    /// Sends a message that was encoded once for several peers. What was begun and not taken goes before the
+    /// next one; a peer that reads nothing cannot make it grow.
     ///
     /// # Errors
     /// As [`Writer::send`].
@@ -137,7 +150,30 @@ impl<W: Serialize> Writer<W> {
         if body.len() > FRAME_BYTES_MAX {
             return Err(IpcError::TooLarge(body.len()));
         }
-        self.frames.send(body).await.map_err(IpcError::Broken)
+        if self.rest.len() > FRAME_BYTES_MAX {
+            return Err(IpcError::Broken(ErrorKind::StorageFull.into()));
+        }
+        let length = u32::try_from(body.len()).map_err(|_| IpcError::TooLarge(body.len()))?;
+        self.rest.reserve(size_of::<u32>().saturating_add(body.len()));
+        self.rest.put_u32(length);
+        self.rest.put_slice(&body);
+        self.flush().await.map_err(IpcError::Broken)
+    }
+
+    /// Safe to cancel: what is left of a frame goes before the next one.
+    async fn flush(&mut self) -> std::io::Result<()> {
+        while !self.rest.is_empty() {
+            match (&self.socket).write(&self.rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(taken) => self.rest.advance(taken),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    pipe::Sender::from_owned_fd_unchecked(self.socket.try_clone()?.into())?.writable().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Sends one message within a deadline.

@@ -8,7 +8,6 @@
 pub mod bootstrap;
 pub mod clock;
 pub mod conn;
-pub mod control;
 pub mod error;
 pub mod feed;
 pub mod listen;

@@ -1,12 +1,12 @@
-//! The control plane: what the supervisor says to a worker, and what a worker says back.
+//! The control plane: a worker's hello and what it says; what the supervisor says is the core's [`ToWorker`].
 
 use crate::bootstrap::Token;
-use holdfast_core::ids::{Epoch, Generation, JobId, Role};
-use holdfast_core::registry::TradingMode;
+use holdfast_core::duty::Duty;
+use holdfast_core::ids::{Epoch, Generation, Role};
+pub use holdfast_core::message::ToWorker;
 use holdfast_core::report::{
-    AccountView, DeadManReport, JobKind, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
+    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
 };
-use holdfast_core::status::StatusDoc;
 use holdfast_core::time::Tick;
 use serde::{Deserialize, Serialize};
 
@@ -28,54 +28,6 @@ pub struct Hello {
     pub token: Token,
     /// Boot-clock instant of its first instruction in `main`.
     pub born: Tick,
-}
-
-/// Supervisor to worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ToWorker {
-    /// The hello was accepted.
-    Welcome {
-        /// The epoch everything from now on belongs to.
-        epoch: Epoch,
-    },
-    /// The supervisor is alive; sent at every step. The mode is for display: only the permit record permits.
-    Beat {
-        /// Counts up.
-        seq: u64,
-        /// When it was sent.
-        sent: Tick,
-        /// The present mode.
-        mode: TradingMode,
-    },
-    /// Finish what must be finished and exit.
-    Drain {},
-    /// Engine: compare books with the venue and answer with this number.
-    Reconcile {
-        /// Number of the request.
-        asked: u64,
-    },
-    /// Deadman: make the account flat (or cancel everything). A new job replaces an older one.
-    Reduce {
-        /// Number of the job.
-        job: JobId,
-        /// What to reach.
-        kind: JobKind,
-    },
-    /// Deadman: when the operator must have checked in, as wall-clock milliseconds; absent = switch off.
-    OperatorDeadline {
-        /// The deadline.
-        expires_wall_ms: Option<u64>,
-    },
-    /// Engine: the operator resumed; a reached limit starts anew from here.
-    Acknowledge {},
-    /// Api: the document to serve.
-    Status {
-        /// The document.
-        doc: Box<StatusDoc>,
-    },
-    /// Deadman: a planned stop; losing the supervisor now is no emergency.
-    StandDown {},
 }
 
 /// Worker to supervisor.
@@ -122,8 +74,8 @@ pub enum FromWorker {
     Job(JobProgress),
     /// Deadman: the venue's own switch.
     DeadMan(DeadManReport),
-    /// Deadman: the operator did not check in; it has begun to make the account flat.
-    OperatorExpired {},
+    /// Deadman: it took on what no supervisor ordered (the operator did not check in, or asked at deadman's own door).
+    Duty(Box<Duty>),
     /// Api: somebody asked for emergency reduce-only.
     EmergencyReduceOnly {},
 }

@@ -3,13 +3,13 @@
 //! Nobody listening and nobody answering are two findings. Every wait here has an end.
 
 use crate::error::Trouble;
+use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::limits::STATUS_MAX_AGE;
 use holdfast_core::report::{JobProgress, JobState};
 use holdfast_core::status::StatusDoc;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::Conn;
-use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::error::IpcError;
 use holdfast_supervisor::instance::{self, Instance};
 use serde::{Deserialize, Serialize};

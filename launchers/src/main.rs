@@ -24,7 +24,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use error::Trouble;
-use holdfast_ipc::control::ControlRequest;
+use holdfast_core::command::ControlRequest;
 use out::Out;
 use serde::Serialize;
 use std::process::ExitCode;

@@ -30,12 +30,20 @@ pub enum SupervisorError {
     #[error("{0}")]
     Ipc(#[from] holdfast_ipc::IpcError),
     /// A worker of a former supervisor does not go away.
-    #[error("a leftover {role} still holds {}; nothing was started", .lock.display())]
+    #[error("a leftover {role} still holds {}; nothing was started; {who}", .lock.display())]
     Leftover {
         /// Which.
         role: Role,
         /// Its lock.
         lock: PathBuf,
+        /// Who it is and what can be done about it.
+        who: String,
+    },
+    /// A file could not be opened within a moment.
+    #[error("the disk under {} does not answer; nothing was started, and it is tried again", .path.display())]
+    Silent {
+        /// What was to be opened.
+        path: PathBuf,
     },
     /// No random numbers: no tokens, no permits.
     #[error("the kernel gives no random numbers: {0}")]

@@ -1,13 +1,13 @@
 //! One supervisor per home: the lock decides, the pidfile tells people who holds it.
 
 use crate::error::SupervisorError;
+use crate::os::files::{open_lock, replace_file};
 use crate::os::process::Identity;
 use holdfast_core::ids::Role;
 use holdfast_core::status::StatusDoc;
 use holdfast_ipc::bootstrap::Home;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
 
 /// Whether a supervisor owns this home.
@@ -112,14 +112,12 @@ impl Ownership {
         Ok(Self { _lock: lock })
     }
 
-    /// Says who holds it. By rename, so that a reader never sees half of it.
+    /// Says who holds it. A reader never sees half of it.
     pub(crate) fn announce(&self, home: &Home) -> Result<(), SupervisorError> {
         let path = home.pidfile();
         let fail = || SupervisorError::io("write", &path);
         let own = Identity::own().ok_or_else(|| fail()(io::Error::other("no start time in the process table")))?;
-        let draft = path.with_extension("pid.new");
-        write_private(&draft, own.to_text().as_bytes()).map_err(fail())?;
-        std::fs::rename(&draft, &path).map_err(fail())
+        replace_file(&path, own.to_text().as_bytes()).map_err(fail())
     }
 
     /// Whether the pidfile still names this process.
@@ -145,16 +143,5 @@ fn close_status(home: &Home) -> Option<()> {
     doc.permit.live = false;
     doc.permit.deadline_in_ms = 0;
     let body = serde_json::to_vec(&doc).ok()?;
-    crate::perform::publish::write_file(&home.status_json(), &body).ok()
-}
-
-/// Opens or makes a lock file, 0600, close-on-exec.
-pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-/// Writes a whole file, 0600.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+    replace_file(&home.status_json(), &body).ok()
 }

@@ -1,8 +1,8 @@
 //! Workers of a former supervisor are found by their role locks and ended before anything is spawned (INV-7).
 
 use crate::error::SupervisorError;
-use crate::instance::open_lock;
-use crate::os::process::{Identity, end, holders};
+use crate::os::files::open_lock;
+use crate::os::process::{Identity, end, holders, stuck};
 use holdfast_core::ids::Role;
 use holdfast_ipc::bootstrap::Home;
 use std::fs::{File, TryLockError};
@@ -22,15 +22,16 @@ impl RoleLock {
     pub(crate) fn take(home: &Home, role: Role) -> Result<Self, SupervisorError> {
         let path = home.role_lock(role);
         let fail = |what: &'static str| SupervisorError::io(what, &path);
+        let mut who = String::new();
         for _ in 0..ROUNDS {
             let file = open_lock(&path).map_err(fail("open"))?;
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
-                Err(TryLockError::WouldBlock) => end_holders(&path, file, role),
+                Err(TryLockError::WouldBlock) => who = end_holders(&path, file, role),
                 Err(TryLockError::Error(e)) => return Err(fail("lock")(e)),
             }
         }
-        Err(SupervisorError::Leftover { role, lock: path })
+        Err(SupervisorError::Leftover { role, lock: path, who })
     }
 
     /// Writes down which process holds it, for the next supervisor.
@@ -47,24 +48,29 @@ impl RoleLock {
     }
 }
 
-fn end_holders(path: &std::path::Path, mut file: File, role: Role) {
+/// Ends whoever holds the role. Says who did not end, and what to do about it.
+fn end_holders(path: &std::path::Path, mut file: File, role: Role) -> String {
     let mut text = String::new();
     let _ = Read::by_ref(&mut file).take(256).read_to_string(&mut text);
     drop(file);
-    if let Some(process) = Identity::parse(&text).filter(Identity::lives) {
+    let named = Identity::parse(&text);
+    // Also of one that seems dead: a thread of it that waits for a disk keeps the lock.
+    let mut who = named.as_ref().map_or_else(|| "it left no name".to_owned(), |process| stuck(role, process.pid));
+    let holders = match named.filter(Identity::lives) {
+        Some(process) => vec![process],
+        None => {
+            let others = holders(path).into_iter().filter(|pid| *pid != std::process::id());
+            others.filter_map(Identity::of).collect()
+        }
+    };
+    for process in holders {
         tracing::warn!(%role, pid = process.pid, "ending a leftover worker");
-        end(&process, GONE_WITHIN);
-        return;
-    }
-    for pid in holders(path) {
-        if pid == std::process::id() {
-            continue;
-        }
-        if let Some(process) = Identity::of(pid) {
-            tracing::warn!(%role, pid, "ending a leftover worker that left no name");
-            end(&process, GONE_WITHIN);
+        if !end(&process, GONE_WITHIN) {
+            who = stuck(role, process.pid);
+            tracing::error!("{who}");
         }
     }
+    who
 }
 
 /// Ends every leftover of every role, in the order that lowers risk first.

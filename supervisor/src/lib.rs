@@ -10,6 +10,7 @@ mod leftovers;
 mod os;
 mod perform;
 mod source;
+mod takeover;
 
 pub use error::SupervisorError;
 
@@ -29,8 +30,6 @@ pub struct Launch {
     pub version: String,
     /// Address of the account that holds the positions.
     pub account: Option<String>,
-    /// Attached to a terminal or a service manager; otherwise detached.
-    pub foreground: bool,
 }
 
 /// Exit code of a supervisor that found another one in the same home.

@@ -1,5 +1,6 @@
-//! The operating system in one corner: process identity, pidfds, descriptors handed to children, random bytes.
+//! The operating system in one corner: process identity, pidfds, descriptors handed to children, files, random bytes.
 
+pub(crate) mod files;
 pub(crate) mod handover;
 pub(crate) mod process;
 

@@ -1,7 +1,7 @@
 //! How actions are carried out: spawning, persisting, publishing, answering.
 
+pub(crate) mod aside;
 pub(crate) mod clerk;
-pub(crate) mod persist;
 pub(crate) mod publish;
 pub(crate) mod replies;
 pub(crate) mod spawn;

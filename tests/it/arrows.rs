@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("holdfast-venue-reduce", &["holdfast-core"]),
     ("holdfast-venue-open", &["holdfast-core", "holdfast-venue-reduce"]),
     ("holdfast-sensor", &["holdfast-core", "holdfast-ipc", "holdfast-kit", "holdfast-venue-reduce"]),
-    ("holdfast-deadman", &["holdfast-core", "holdfast-ipc", "holdfast-kit", "holdfast-venue-reduce"]),
+    ("holdfast-deadman", &["holdfast-core", "holdfast-store", "holdfast-ipc", "holdfast-kit", "holdfast-venue-reduce"]),
     ("holdfast-api", &["holdfast-core", "holdfast-ipc", "holdfast-kit"]),
     ("holdfast-paper-venue", &["holdfast-core", "holdfast-ipc", "holdfast-kit"]),
     (

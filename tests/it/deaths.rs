@@ -167,16 +167,11 @@ fn a_dead_supervisor_takes_its_workers_along_and_deadman_closes_what_is_open() {
     assert_eq!(report["policy"], "flatten", "{report}");
     assert_eq!(report["supervisor_pid"], before["supervisor"], "{report}");
 
-    // The next one: strictest first, then reconciled, then Active; and one of each.
+    // The next one: reconciled, then Active, however fast it comes up; and one of each.
     let status = tree.run(&["status", "--json"]).expect_code(3).json();
     assert_eq!(status["running"], false, "{status}");
     let lines = tree.diary("supervisor").0.len();
-    let again = now();
     let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
-    let first = tree.status();
-    if first.trading_mode == TradingMode::Active {
-        assert!(Tick(first.generated_boot_ns).since(again) > s(1), "Active at once: {first:?}");
-    }
     tree.wait_mode(TradingMode::Active, s(30));
     let diary = tree.diary("supervisor");
     let reconciled = diary.says(lines, "reconciliation").expect("a reconciliation");

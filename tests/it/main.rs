@@ -21,3 +21,4 @@ mod lifecycle;
 mod manager;
 mod secrets;
 mod stale;
+mod takeover;

@@ -71,11 +71,11 @@ pub(crate) fn supervise(home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> 
     config::runnable(&loaded.settings)?;
     home::prepare(home)?;
     let account = account::prepare(home, &loaded.settings)?;
-    Ok(live(home, loaded.settings, account, false))
+    Ok(live(home, loaded.settings, account))
 }
 
 /// The whole life of a supervisor in this process; gives its exit code.
-pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground: bool) -> u8 {
+pub(crate) fn live(home: &Home, settings: Settings, account: String) -> u8 {
     // A judge without a diary is still a judge: a full disk must not keep it from running. Dropping the guard flushes.
     let _log = holdfast_kit::logs::start(&home.logs(), "supervisor");
     let code = holdfast_supervisor::run(Launch {
@@ -84,7 +84,6 @@ pub(crate) fn live(home: &Home, settings: Settings, account: String, foreground:
         build_id: BUILD_ID.to_owned(),
         version: VERSION.to_owned(),
         account: Some(account),
-        foreground,
     });
     u8::try_from(code).unwrap_or(FAILED)
 }

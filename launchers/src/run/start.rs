@@ -65,7 +65,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     if args.foreground {
         drop(turn);
         out.note(&format!("supervising {} in the foreground; Ctrl-C stops it in order", home.root().display()));
-        let code = detach::live(home, loaded.settings, account, true);
+        let code = detach::live(home, loaded.settings, account);
         // Somebody else was first in the moment between.
         return if i32::from(code) == holdfast_supervisor::ALREADY_RUNNING { already() } else { Ok(code) };
     }

@@ -1,6 +1,8 @@
 //! What the judge must never forget: epoch, latches, job numbers, restart budgets. One document in one durable cell.
 
+use crate::duty::Duty;
 use crate::ids::{Epoch, JobId, Role};
+use crate::limits::KILL_REASON_CHARS_MAX;
 use crate::report::JobKind;
 use crate::restart::Deaths;
 use crate::time::Span;
@@ -33,6 +35,15 @@ pub struct KillLatch {
     pub kind: JobKind,
 }
 
+impl KillLatch {
+    /// A latch that fits into any cell: of the operator's words the first [`KILL_REASON_CHARS_MAX`] characters are kept.
+    #[must_use]
+    pub fn new(since_wall_ms: u64, cause: KillCause, reason: Option<&str>, kind: JobKind) -> Self {
+        let reason = reason.map(|words| words.chars().take(KILL_REASON_CHARS_MAX).collect());
+        Self { since_wall_ms, cause, reason, kind }
+    }
+}
+
 /// Everything of the supervisor that survives a restart of anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,8 +56,8 @@ pub struct Durable {
     pub kill: Option<KillLatch>,
     /// The operator paused new risk, since then (wall-clock milliseconds).
     pub paused_since_wall_ms: Option<u64>,
-    /// A flatten was ordered and is not proven yet.
-    pub flatten_pending: bool,
+    /// A reduce job was ordered without a kill, or taken over, and is not proven yet.
+    pub owed: Option<JobKind>,
     /// Emergency reduce-only was raised and its cooldown had not ended; a restart re-arms the full cooldown.
     pub emergency: bool,
     /// When the operator must have checked in, wall-clock milliseconds.
@@ -66,7 +77,7 @@ impl Durable {
             last_job: JobId(0),
             kill: None,
             paused_since_wall_ms: None,
-            flatten_pending: false,
+            owed: None,
             emergency: false,
             operator_expires_wall_ms: None,
             deaths: Default::default(),
@@ -78,9 +89,50 @@ impl Durable {
     /// promise is assumed: killed, until an operator resumes. The epoch is larger than any that can have been used.
     #[must_use]
     pub fn lost(wall_ms: u64) -> Self {
-        let reason = Some(String::from("the supervisor's durable state was lost"));
-        let kill = KillLatch { since_wall_ms: wall_ms, cause: KillCause::LatchesLost, reason, kind: JobKind::Flatten };
+        let reason = Some("the supervisor's durable state was lost");
+        let kill = KillLatch::new(wall_ms, KillCause::LatchesLost, reason, JobKind::Flatten);
         Self { epoch: Epoch(wall_ms), kill: Some(kill), ..Self::fresh() }
+    }
+
+    /// Sets the kill latch. Nothing is weakened by a later kill: what was to be closed stays to be closed (the end of a mere
+    /// cancel would settle the flatten that is owed, and let a stop go on that waits for it), the first instant stays, and
+    /// a kill without words does not wipe out why the first was ordered.
+    pub fn latch_kill(&mut self, kill: KillLatch) {
+        let kind = kill.kind.stronger(self.to_reduce());
+        self.kill = Some(match self.kill.take() {
+            None => KillLatch { kind, ..kill },
+            Some(old) => KillLatch {
+                since_wall_ms: old.since_wall_ms,
+                cause: if old.cause == KillCause::LatchesLost { old.cause } else { kill.cause },
+                reason: kill.reason.or(old.reason),
+                kind,
+            },
+        });
+    }
+
+    /// A reduce job is owed from here on; a stronger one that is owed already stays.
+    pub fn owe(&mut self, kind: JobKind) {
+        self.owed = Some(kind.stronger(self.owed));
+    }
+
+    /// What is to be reached for everything that is latched or owed, if anything is.
+    #[must_use]
+    pub fn to_reduce(&self) -> Option<JobKind> {
+        let killed = self.kill.as_ref().map(|kill| kill.kind);
+        self.owed.map_or(killed, |owed| Some(owed.stronger(killed)))
+    }
+
+    /// Takes over what deadman took on. Taking it over twice changes nothing more.
+    pub fn take_over(&mut self, duty: &Duty) {
+        if let Some(job) = duty.job {
+            self.owe(job);
+        }
+        if let Some(kill) = &duty.kill {
+            self.latch_kill(kill.clone());
+        }
+        if let Some(since) = duty.paused_since_wall_ms {
+            self.paused_since_wall_ms.get_or_insert(since);
+        }
     }
 
     /// Brings the operator's deadline into line with the configuration, once at each start: switched off it is gone,
@@ -108,6 +160,63 @@ impl Durable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_deadman_took_on_is_taken_over_and_never_weakened() {
+        use JobKind::{CancelAll, Flatten};
+        let kill = |kind| KillLatch::new(7, KillCause::Operator, Some("door"), kind);
+        let duty = |job, kill, paused_since_wall_ms| Duty { job, kill, paused_since_wall_ms };
+        // What stood before: owed, killed; the duty; what is owed, killed and to be reached then.
+        type Kind = Option<JobKind>;
+        type Case = (&'static str, (Kind, Kind), Duty, (Kind, Kind, Kind));
+        let cases: [Case; 8] = [
+            ("nothing", (None, None), duty(None, None, None), (None, None, None)),
+            ("a flatten", (None, None), duty(Some(Flatten), None, None), (Some(Flatten), None, Some(Flatten))),
+            ("a cancel", (None, None), duty(Some(CancelAll), None, None), (Some(CancelAll), None, Some(CancelAll))),
+            (
+                "a cancel under a flatten",
+                (Some(Flatten), None),
+                duty(Some(CancelAll), None, None),
+                (Some(Flatten), None, Some(Flatten)),
+            ),
+            (
+                "a flatten under a cancelling kill",
+                (None, Some(CancelAll)),
+                duty(Some(Flatten), None, None),
+                (Some(Flatten), Some(CancelAll), Some(Flatten)),
+            ),
+            (
+                "a proven kill at the door",
+                (None, None),
+                duty(None, Some(kill(Flatten)), None),
+                (None, Some(Flatten), Some(Flatten)),
+            ),
+            (
+                "a cancelling kill at the door under a flatten",
+                (Some(Flatten), None),
+                duty(None, Some(kill(CancelAll)), None),
+                (Some(Flatten), Some(Flatten), Some(Flatten)),
+            ),
+            ("what cannot be read", (None, None), Duty::unreadable(), (Some(Flatten), None, Some(Flatten))),
+        ];
+        for (name, (owed, killed), duty, expect) in cases {
+            let mut durable = Durable { owed, kill: killed.map(kill), ..Durable::fresh() };
+            for _ in 0..2 {
+                durable.take_over(&duty);
+                let kill = durable.kill.as_ref().map(|kill| kill.kind);
+                assert_eq!((durable.owed, kill, durable.to_reduce()), expect, "{name}");
+            }
+        }
+        let mut durable = Durable::fresh();
+        durable.take_over(&duty(None, None, Some(5)));
+        durable.take_over(&duty(None, None, Some(9)));
+        assert_eq!(durable.paused_since_wall_ms, Some(5));
+        let endless = "\u{1}".repeat(100_000);
+        let kill = KillLatch::new(0, KillCause::Operator, Some(&endless), Flatten);
+        let durable = Durable { kill: Some(kill), ..Durable::lost(1) };
+        let fits = serde_json::to_vec(&durable).unwrap().len() <= crate::slot::PAYLOAD_MAX;
+        assert!(fits, "a kill with many words is written down all the same");
+    }
 
     #[test]
     fn the_operator_deadline_follows_the_configuration_and_no_restart_puts_it_off() {

@@ -1,10 +1,10 @@
 //! What the driver tells the judge, and what the judge asks of the driver.
 
 use crate::command::{ControlReply, ControlRequest};
-use crate::ids::{Generation, JobId, Role};
-use crate::report::{
-    AccountView, DeadManReport, JobKind, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
-};
+use crate::duty::Duty;
+use crate::ids::{Generation, Role};
+use crate::message::ToWorker;
+use crate::report::{AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport};
 use crate::time::Tick;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -81,11 +81,8 @@ pub enum Event {
     Job(JobProgress),
     /// The venue's own dead-man switch.
     DeadMan(DeadManReport),
-    /// The operator did not check in.
-    OperatorExpired {
-        /// Wall clock.
-        wall_ms: u64,
-    },
+    /// Deadman took something on without an order of ours: it is held from here on.
+    Duty(Box<Duty>),
     /// Whether latches, epochs and budgets reach the disk.
     Latches {
         /// They do.
@@ -102,34 +99,6 @@ pub enum Event {
         /// Wall clock.
         wall_ms: u64,
     },
-}
-
-/// What to say to a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tell {
-    /// Finish and exit.
-    Drain,
-    /// Losing the supervisor is no emergency now.
-    StandDown,
-    /// Compare books with the venue.
-    Reconcile {
-        /// Number of the request.
-        asked: u64,
-    },
-    /// Carry out a reduce job.
-    Reduce {
-        /// Number.
-        job: JobId,
-        /// What to reach.
-        kind: JobKind,
-    },
-    /// The operator's check-in deadline.
-    OperatorDeadline {
-        /// Wall-clock milliseconds; absent = off.
-        expires_wall_ms: Option<u64>,
-    },
-    /// The operator resumed: reached limits start anew.
-    Acknowledge,
 }
 
 /// Something to do. Actions are carried out in order.
@@ -159,7 +128,7 @@ pub enum Action {
         /// Which.
         role: Role,
         /// What.
-        what: Tell,
+        what: ToWorker,
     },
     /// Write the durable state; replies marked so wait for it.
     Persist,

@@ -25,6 +25,7 @@ extern crate alloc;
 pub mod command;
 pub mod drain;
 pub mod durable;
+pub mod duty;
 pub mod event;
 #[cfg(test)]
 mod golden;
@@ -32,6 +33,7 @@ pub mod ids;
 pub mod lease;
 pub mod limits;
 pub mod machine;
+pub mod message;
 pub mod money;
 pub mod permit;
 pub mod registry;

@@ -75,6 +75,8 @@ pub const CONTROL_CLIENTS_MAX: usize = 16;
 pub const STATUS_CLIENTS_MAX: usize = 8;
 /// Longest home path that leaves room for the socket names (108 bytes on Linux, 104 on macOS).
 pub const HOME_PATH_BYTES_MAX: usize = 80;
+/// Of the words of a kill so many characters are kept: with every one of them escaped they still fit a slot.
+pub const KILL_REASON_CHARS_MAX: usize = 500;
 /// One slot of a two-slot durable cell, in bytes.
 pub const SLOT_BYTES: usize = 8192;
 

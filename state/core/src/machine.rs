@@ -5,28 +5,25 @@
 //! * INV-6: a reducing command is accepted in every state.
 
 mod admit;
+mod books;
+mod jobs;
 mod stop;
 mod view;
+mod workers;
 
 pub use view::{View, WorkerView};
 
 use crate::drain::{self, Drain};
-use crate::durable::{Durable, KillCause, KillLatch};
-use crate::event::{Action, CommandId, Event, Tell};
+use crate::durable::{Durable, KillCause};
+use crate::event::{Action, CommandId, Event};
 use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
-use crate::limits::{
-    ACCOUNT_MAX_AGE, EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, MARKET_MAX_AGE, OWN_GAP, PROBATION,
-    TICK,
-};
+use crate::limits::{EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, OWN_GAP, PROBATION, TICK};
 use crate::registry::{LatchReason, Profile};
-use crate::report::{
-    AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, MarketState,
-};
+use crate::report::{AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth};
 use crate::resolve::{Inputs, Verdict, resolve};
-use crate::restart;
 use crate::time::{Span, Tick};
-use crate::worker::{self, Now};
+use crate::worker;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -187,11 +184,6 @@ impl Machine {
         self.judge(now, out)
     }
 
-    /// What the operator has seen need not be shown any longer.
-    fn forget_incident(&mut self) {
-        self.incident = None;
-    }
-
     /// When the driver must wake up at the latest.
     #[must_use]
     pub fn next_deadline(&self, now: Tick) -> Tick {
@@ -204,10 +196,9 @@ impl Machine {
         if self.durable.emergency {
             self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
         }
-        if let Some(kill) = self.durable.kill.clone() {
-            self.order_job(kill.kind, out);
-        } else if self.durable.flatten_pending {
-            self.order_job(JobKind::Flatten, out);
+        if self.durable.to_reduce().is_some() {
+            out.push(Action::Log { text: "an earlier tree left a kill or an unproven job: taken up".into() });
+            self.order_owed(out);
         }
     }
 
@@ -264,9 +255,7 @@ impl Machine {
             }
             Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
             Event::DeadMan(report) => self.dead_man = Some(report),
-            Event::OperatorExpired { wall_ms } => {
-                self.kill(KillCause::OperatorDeadMan, JobKind::Flatten, None, wall_ms, out);
-            }
+            Event::Duty(duty) => self.take_over(&duty, out),
             Event::Latches { on_disk } => self.unsaved = !on_disk,
             Event::EmergencyReduceOnly => {
                 self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
@@ -276,169 +265,6 @@ impl Machine {
             }
             Event::Command { id, request, wall_ms } => self.command(now, id, request, wall_ms, out),
         }
-    }
-
-    /// Sends one event to a worker's machine and carries its answer over.
-    fn worker(&mut self, now: Tick, role: Role, event: worker::Event, out: &mut Vec<Action>) {
-        let clock = Now { tick: now, watch: self.watch };
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.role == role) else { return };
-        let before = slot.state;
-        let (state, action) = before.step(clock, event);
-        slot.state = state;
-        if before.as_str() != state.as_str() {
-            slot.since = now;
-            out.push(Action::Log { text: format!("{role}: {} to {}", before.as_str(), state.as_str()) });
-        }
-        match action {
-            None => {}
-            Some(worker::Action::Spawn) => {
-                slot.generation = Generation(slot.generation.0.saturating_add(1));
-                out.push(Action::Spawn { role, generation: slot.generation });
-            }
-            Some(worker::Action::Kill) => out.push(Action::Kill { role }),
-            Some(worker::Action::AskDrain) => {
-                if role == Role::Deadman {
-                    out.push(Action::Tell { role, what: Tell::StandDown });
-                }
-                out.push(Action::Tell { role, what: Tell::Drain });
-            }
-        }
-        if role == Role::Deadman && before.is_serving() && !state.is_serving() {
-            self.drain(now, drain::Event::DeadmanGone, out);
-        }
-    }
-
-    fn ready(&mut self, now: Tick, role: Role, out: &mut Vec<Action>) {
-        let first = self.slot(role).is_some_and(|slot| slot.generation == Generation(1));
-        let settled = if first { now } else { now.after(PROBATION) };
-        self.worker(now, role, worker::Event::Ready { settled }, out);
-        match role {
-            Role::Engine => out.push(Action::Tell { role, what: Tell::Reconcile { asked: self.asked } }),
-            Role::Deadman => {
-                let expires_wall_ms = self.durable.operator_expires_wall_ms;
-                out.push(Action::Tell { role, what: Tell::OperatorDeadline { expires_wall_ms } });
-                self.drain(now, drain::Event::DeadmanServing, out);
-            }
-            Role::Sensor | Role::Api | Role::Venue => {}
-        }
-    }
-
-    fn exited(&mut self, now: Tick, role: Role, note: String, (wall_ms, chance): (u64, u16), out: &mut Vec<Action>) {
-        let intended = self.slot(role).is_some_and(|slot| {
-            use worker::{State, Then};
-            matches!(
-                slot.state,
-                State::Exited
-                    | State::Stopping { then: Then::StayDown, .. }
-                    | State::Ending { then: Then::StayDown, .. }
-            )
-        });
-        out.push(Action::Log { text: format!("{role} ended: {note}") });
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.role == role) {
-            slot.last_exit = Some(note);
-        }
-        if role == Role::Sensor {
-            self.market = None;
-        }
-        if role == Role::Engine {
-            self.journal = None;
-        }
-        if intended {
-            self.worker(now, role, worker::Event::Gone { verdict: restart::Verdict::Now }, out);
-        } else {
-            self.trip(LatchReason::RestartReconcileRequired, out);
-            let verdict = self.durable.deaths_of(role).record(role, wall_ms, chance);
-            self.worker(now, role, worker::Event::Gone { verdict }, out);
-            if role == Role::Engine && verdict == restart::Verdict::GiveUp {
-                // Nobody manages what is open any more.
-                self.durable.flatten_pending |= self.tree.unattended == JobKind::Flatten;
-                self.order_job(self.tree.unattended, out);
-            }
-            out.push(Action::Persist);
-        }
-        if role == Role::Engine {
-            self.drain(now, drain::Event::EngineGone, out);
-        }
-    }
-
-    /// Whether venue, sensor and engine serve, what they show of market and account is fresh, and no unexplained movement
-    /// is younger than a probation. Books that were compared before that say nothing about what happens until then.
-    fn causes_gone(&self, now: Tick) -> bool {
-        let needed = |slot: &&Slot| matches!(slot.role, Role::Venue | Role::Sensor | Role::Engine);
-        let serve = self.slots.iter().filter(needed).all(|slot| slot.state.is_serving());
-        let calm = self.incident_until.is_none_or(|until| now >= until);
-        serve && calm && self.market_fresh(now) && self.account_fresh(now)
-    }
-
-    /// Closes the latch for one more reason and asks for a new reconciliation; answers to older requests are void.
-    fn trip(&mut self, reason: LatchReason, out: &mut Vec<Action>) {
-        if !self.latch.contains(&reason) {
-            self.latch.push(reason);
-            self.latch.sort_unstable();
-        }
-        self.ask_to_reconcile(out);
-    }
-
-    fn ask_to_reconcile(&mut self, out: &mut Vec<Action>) {
-        self.premature = false;
-        self.asked = self.asked.saturating_add(1);
-        if self.slot(Role::Engine).is_some_and(|slot| slot.state.is_serving()) {
-            out.push(Action::Tell { role: Role::Engine, what: Tell::Reconcile { asked: self.asked } });
-        }
-    }
-
-    fn drain(&mut self, now: Tick, event: drain::Event, out: &mut Vec<Action>) {
-        let (next, action) = core::mem::replace(&mut self.drain, Drain::Idle).step(now, event);
-        self.drain = next;
-        match action {
-            None => {}
-            Some(drain::Action::Tell { job, kind }) => {
-                out.push(Action::Tell { role: Role::Deadman, what: Tell::Reduce { job, kind } });
-            }
-            Some(drain::Action::Progress(progress)) => self.tell_waiting(&progress, false, out),
-            Some(drain::Action::Verdict(progress)) => {
-                let flat = matches!(self.drain, Drain::Flat { .. });
-                self.proven = flat.then_some(now);
-                let text = format!("job {}: {} {}", progress.job.0, progress.state.as_str(), progress.detail);
-                out.push(Action::Log { text });
-                if flat && self.durable.flatten_pending {
-                    self.durable.flatten_pending = false;
-                    out.push(Action::Persist);
-                }
-                self.tell_waiting(&progress, true, out);
-                self.stop_after_verdict(flat, out);
-            }
-        }
-    }
-
-    /// A new job, for deadman to carry out as soon as the engine is fenced (if it is a kill) and deadman serves.
-    fn order_job(&mut self, kind: JobKind, out: &mut Vec<Action>) -> JobId {
-        let job = JobId(self.durable.last_job.0.saturating_add(1));
-        self.durable.last_job = job;
-        let engine_lives = self.slot(Role::Engine).is_some_and(|slot| !slot.state.is_down());
-        let fence = self.durable.kill.is_some() && engine_lives;
-        let (next, _) = core::mem::replace(&mut self.drain, Drain::Idle)
-            .step(self.stepped.unwrap_or(Tick(0)), drain::Event::Order { job, kind, fence });
-        self.drain = next;
-        out.push(Action::Log { text: format!("job {} ordered: {kind:?}", job.0) });
-        job
-    }
-
-    fn kill(&mut self, cause: KillCause, kind: JobKind, reason: Option<String>, wall_ms: u64, out: &mut Vec<Action>) {
-        let old = self.durable.kill.as_ref();
-        let since_wall_ms = old.map_or(wall_ms, |old| old.since_wall_ms);
-        // A second kill without words does not wipe out why the first was ordered.
-        let reason = reason.or_else(|| old.and_then(|old| old.reason.clone()));
-        // Nothing is weakened by a later kill: what was to be closed stays to be closed. The end of a mere cancel would
-        // settle the flatten that is owed, and let a stop go on that waits for it.
-        let owed = self.durable.flatten_pending || old.is_some_and(|old| old.kind == JobKind::Flatten);
-        let kind = if owed { JobKind::Flatten } else { kind };
-        let cause = old.map_or(cause, |old| if old.cause == KillCause::LatchesLost { old.cause } else { cause });
-        self.durable.kill = Some(KillLatch { since_wall_ms, cause, reason, kind });
-        out.push(Action::Persist);
-        let now = self.stepped.unwrap_or(Tick(0));
-        self.worker(now, Role::Engine, worker::Event::Fence, out);
-        self.order_job(kind, out);
     }
 
     fn pass_time(&mut self, now: Tick, out: &mut Vec<Action>) {
@@ -460,36 +286,6 @@ impl Machine {
         }
         let serving = self.slot(Role::Deadman).is_some_and(|slot| slot.state.is_serving());
         self.drain(now, drain::Event::Time { serving }, out);
-    }
-
-    /// Starts the next worker once every earlier one has been ready or has failed. A killed tree starts no engine.
-    fn bring_up(&mut self, now: Tick, out: &mut Vec<Action>) {
-        if !matches!(self.phase, Phase::Starting | Phase::Running | Phase::StopAfterFlat) {
-            return;
-        }
-        for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
-            let held = slot.role == Role::Engine && self.durable.kill.is_some();
-            if held {
-                continue;
-            }
-            if slot.state == worker::State::Exited {
-                let role = slot.role;
-                self.worker(now, role, worker::Event::Start, out);
-                return;
-            }
-            let settling = matches!(slot.state, worker::State::Starting { .. } | worker::State::Greeted { .. });
-            // Nobody can be told where a venue listens that is not up: whoever is started without it only dies and
-            // spends its restart budget. The others may fail and be tried again while later ones come up.
-            let trying_again = slot.role == Role::Venue
-                && matches!(slot.state, worker::State::Ending { .. } | worker::State::Backoff { .. });
-            if (settling || trying_again) && self.phase == Phase::Starting {
-                return;
-            }
-        }
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Running;
-        }
     }
 
     /// Recomputes the mode; a revocation goes before everything else of this step.
@@ -539,21 +335,5 @@ impl Machine {
             input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }
-    }
-
-    fn market_fresh(&self, now: Tick) -> bool {
-        self.market.as_ref().is_some_and(|(at, health)| {
-            now.since(*at) <= MARKET_MAX_AGE
-                && health.state == MarketState::Fresh
-                && health.last_good.is_some_and(|good| good <= now && now.since(good) <= MARKET_MAX_AGE)
-        })
-    }
-
-    fn account_fresh(&self, now: Tick) -> bool {
-        self.account_known && self.account.as_ref().is_some_and(|account| now.since(account.read_at) <= ACCOUNT_MAX_AGE)
-    }
-
-    fn slot(&self, role: Role) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.role == role)
     }
 }

@@ -148,6 +148,17 @@ pub enum JobKind {
     Flatten,
 }
 
+impl JobKind {
+    /// The one of two that does more. A flatten cancels too.
+    #[must_use]
+    pub const fn stronger(self, other: Option<Self>) -> Self {
+        match (self, other) {
+            (Self::CancelAll, None | Some(Self::CancelAll)) => Self::CancelAll,
+            (Self::Flatten, _) | (Self::CancelAll, Some(Self::Flatten)) => Self::Flatten,
+        }
+    }
+}
+
 /// How far a reduce job has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

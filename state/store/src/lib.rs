@@ -2,7 +2,7 @@
 //!
 //! * A file has one writer: the open file is locked, a second opener is refused.
 //! * What does not verify is a typed error that names the file and the next step, never a default.
-//! * A failed write or sync is told to the caller and never retried behind its back.
+//! * A failed write or sync is told to the caller; only a [`Keeper`] tries again by itself, and says so until it is done.
 #![cfg_attr(
     test,
     allow(
@@ -15,5 +15,7 @@
 
 mod cell;
 pub mod journal;
+mod keeper;
 
 pub use cell::{Cell, CellError};
+pub use keeper::{Keeper, Written};

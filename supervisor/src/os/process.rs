@@ -1,5 +1,6 @@
 //! Who a process is: pid, start time and boot id together. A pid alone names nobody.
 
+use holdfast_core::ids::Role;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -102,6 +103,35 @@ fn gone_within(fd: &OwnedFd, wait: Duration) -> bool {
     matches!(poll(&mut fds, timeout), Ok(n) if n > 0)
 }
 
+/// Words for a killed process that is not gone: why, and what to do about it.
+pub(crate) fn stuck(role: Role, pid: u32) -> String {
+    words_of(role, pid, state_of(pid))
+}
+
+fn words_of(role: Role, pid: u32, state: Option<char>) -> String {
+    match state {
+        Some('D') => format!(
+            "pid {pid} of {role} cannot be ended by the kernel (state D): its disk or driver is stuck; mend or detach that \
+             device, or reboot the host; until then nothing can take its place"
+        ),
+        Some(state) => format!(
+            "pid {pid} of {role} was killed and is still there (state {state}): look at it with `ps -L -p {pid}`"
+        ),
+        None => format!("pid {pid} of {role} was killed and is only now gone: try again"),
+    }
+}
+
+/// The kernel's letter for what this process does; `D` if any of its threads waits for a disk or a driver.
+fn state_of(pid: u32) -> Option<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let letter = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.get(stat.rfind(')')? + 1..)?.trim_start().chars().next()
+    };
+    let letters: Vec<char> = threads.filter_map(letter).collect();
+    letters.iter().find(|letter| **letter == 'D').or(letters.first()).copied()
+}
+
 /// Pids of processes that hold an open descriptor on this file. Slow; only for leftovers that left no identity.
 pub(crate) fn holders(path: &std::path::Path) -> Vec<u32> {
     let Ok(path) = path.canonicalize() else { return Vec::new() };
@@ -126,6 +156,23 @@ mod tests {
         assert!(!other.lives());
         assert!(end(&other, Duration::ZERO), "ending somebody who is gone ends nobody");
         assert_eq!(Identity::parse(&own.to_text()), Some(own));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_ended_is_named_with_the_reason_and_the_remedy() {
+        assert!(matches!(state_of(std::process::id()), Some('R' | 'S' | 'D')), "this process lives");
+        assert_eq!(state_of(u32::MAX), None);
+        let cases = [
+            (
+                Some('D'),
+                "pid 7 of engine cannot be ended by the kernel (state D): its disk or driver is stuck; mend or",
+            ),
+            (Some('Z'), "pid 7 of engine was killed and is still there (state Z): look at it with `ps -L -p 7`"),
+            (None, "pid 7 of engine was killed and is only now gone: try again"),
+        ];
+        for (state, words) in cases {
+            assert!(words_of(Role::Engine, 7, state).starts_with(words), "{state:?}");
+        }
     }
 
     #[test]

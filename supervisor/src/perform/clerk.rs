@@ -3,8 +3,8 @@
 //!
 //! Only the newest document matters, so a waiting one is replaced, never queued.
 
-use super::publish::write_file;
 use crate::instance::Ownership;
+use crate::os::files::replace_file;
 use crate::source::Input;
 use crate::source::files::OrderFiles;
 use bytes::Bytes;
@@ -136,7 +136,7 @@ fn work(
                 let again = ownership.announce(home);
                 tracing::warn!(?again, "the pidfile was lost; written again");
             }
-            if let Err(error) = write_file(&home.status_json(), &status) {
+            if let Err(error) = replace_file(&home.status_json(), &status) {
                 tracing::debug!(%error, "status.json was not written");
             }
         }

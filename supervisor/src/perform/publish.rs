@@ -1,9 +1,10 @@
 //! The status document, built from the judge's view and written where it can be read without asking.
 
 use crate::Launch;
+use holdfast_core::ids::Role;
 use holdfast_core::machine::{Machine, View};
 use holdfast_core::money::Usd;
-use holdfast_core::registry::{TradingMode, VenueDeadMan};
+use holdfast_core::registry::{ModeReason, TradingMode, VenueDeadMan};
 use holdfast_core::report::{AccountView, JobKind, JobState, Residue};
 use holdfast_core::status::{
     ApiStatus, DeadManStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus, PermitStatus, STATUS_SCHEMA,
@@ -11,7 +12,7 @@ use holdfast_core::status::{
 };
 use holdfast_core::time::Tick;
 use holdfast_ipc::clock::{rfc3339, wall_of};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 /// What the driver knows beside the judge.
 pub(crate) struct Facts<'a> {
@@ -22,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) api_url: &'a str,
     pub(crate) venue_url: String,
     pub(crate) latches_on_disk: bool,
+    /// Killed and not gone, with words for people.
+    pub(crate) stuck: BTreeMap<Role, String>,
 }
 
 /// Builds the document of this instant.
@@ -107,7 +110,7 @@ fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<
         restarts: worker.restarts,
         last_beat_ms: worker.state.pulse().map(|pulse| now.since(pulse.beat).as_ms()),
         since: rfc3339(wall_of(worker.since)),
-        last_exit: worker.last_exit.map(str::to_owned),
+        last_exit: facts.stuck.get(&worker.role).cloned().or_else(|| worker.last_exit.map(str::to_owned)),
         version: facts.launch.version.clone(),
     }
 }
@@ -116,6 +119,9 @@ fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<
 fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
     if !facts.latches_on_disk {
         return "latches could not be written down: check the disk now; a restart could forget them".to_owned();
+    }
+    if let Some(words) = facts.stuck.values().next() {
+        return words.clone();
     }
     let job_done = view.job_state == "flat";
     let cancel_only = view.job_kind == Some(JobKind::CancelAll);
@@ -136,10 +142,12 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
         (TradingMode::ReduceOnly, _) if view.limit_hit.is_some() => {
             format!("limit reached: {}; `engine resume` to go on", view.limit_hit.unwrap_or_default())
         }
-        (TradingMode::ReduceOnly, _)
-            if view.reasons.contains(&holdfast_core::registry::ModeReason::ReduceonlyOperatorPaused) =>
-        {
+        (TradingMode::ReduceOnly, _) if view.reasons.contains(&ModeReason::ReduceonlyOperatorPaused) => {
             "paused; `engine resume` when you want to trade again".to_owned()
+        }
+        (TradingMode::ReduceOnly, _) if view.reasons.contains(&ModeReason::ReduceonlyContainmentActive) => {
+            "closing or cancelling what is open: watch `engine status --watch`; the mode clears with the proof"
+                .to_owned()
         }
         (TradingMode::ReduceOnly, _) if !view.latch.is_empty() && !view.reconcile_detail.is_empty() => {
             format!("waiting for reconciliation: {}", view.reconcile_detail)
@@ -155,11 +163,4 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
             None => String::new(),
         },
     }
-}
-
-/// Writes the document for readers that cannot ask, by rename. Best effort: readers judge its age.
-pub(crate) fn write_file(path: &Path, body: &[u8]) -> std::io::Result<()> {
-    let draft = path.with_extension("json.new");
-    crate::instance::write_private(&draft, body)?;
-    std::fs::rename(&draft, path)
 }

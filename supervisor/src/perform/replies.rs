@@ -1,8 +1,9 @@
 //! Answers to operators. A client that does not read its answers loses them; nobody waits for it.
 
-use super::persist::Persister;
 use holdfast_core::command::ControlReply;
+use holdfast_core::durable::Durable;
 use holdfast_core::event::CommandId;
+use holdfast_store::Keeper;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,14 +29,14 @@ impl Replies {
     }
 
     /// Sends one answer at once, or once the disk has it.
-    pub(crate) fn send(&mut self, id: CommandId, reply: ControlReply, last: bool, after: Option<&Persister>) {
+    pub(crate) fn send(&mut self, id: CommandId, reply: ControlReply, last: bool, after: Option<&Keeper<Durable>>) {
         let client = if last { self.open.remove(&id) } else { self.open.get(&id).cloned() };
         let Some(client) = client else { return };
-        let Some(persister) = after else {
+        let Some(keeper) = after else {
             let _ = client.try_send(reply);
             return;
         };
-        let (seq, mut written) = persister.asked();
+        let (seq, mut written) = keeper.asked();
         tokio::task::spawn_local(async move {
             let waited = tokio::time::timeout(DISK_PATIENCE, written.wait_for(|w| w.seq >= seq)).await;
             let safe = matches!(waited, Ok(Ok(written)) if written.ok);

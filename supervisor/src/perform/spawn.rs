@@ -1,10 +1,14 @@
 //! Making a worker: from the very file this process runs, with exactly what its role needs and nothing in its
 //! environment or on its command line.
+//!
+//! The process itself must be made on the loop's own thread: the parent-death signal belongs to the thread that spawns.
+//! Its files are opened aside, so that a disk that hangs costs the loop a bounded moment and the worker this start.
 
 use crate::error::SupervisorError;
 use crate::leftovers::RoleLock;
 use crate::os::handover::Inherited;
 use crate::os::process::Process;
+use crate::perform::aside::Aside;
 use crate::source::peers::Expected;
 use holdfast_core::ids::Role;
 use holdfast_ipc::bootstrap::{Bootstrap, Home};
@@ -25,10 +29,18 @@ pub(crate) struct Made {
 }
 
 /// Spawns one worker. Must run on the main thread: the parent-death signal belongs to the thread that spawns.
-pub(crate) fn spawn(home: &Home, mut boot: Bootstrap, permit: Option<File>) -> Result<Made, SupervisorError> {
+pub(crate) fn spawn(
+    home: &Home,
+    aside: &Aside,
+    mut boot: Bootstrap,
+    permit: Option<File>,
+) -> Result<Made, SupervisorError> {
     let role = boot.role;
-    let mut lock = RoleLock::take(home, role)?;
     let path = home.role_lock(role);
+    let theirs = home.clone();
+    // Whoever still holds the role is ended over there too; a later attempt finds it free.
+    let taken = aside.ask(move || RoleLock::take(&theirs, role));
+    let mut lock = taken.ok_or_else(|| SupervisorError::Silent { path: path.clone() })??;
     let fail = |what: &'static str| SupervisorError::io(what, &path);
     let inherited_lock = Inherited::new(lock.share().map_err(fail("share"))?).map_err(fail("hand over"))?;
     let inherited_permit = permit.map(Inherited::new).transpose().map_err(fail("hand over the permit beside"))?;
@@ -39,7 +51,7 @@ pub(crate) fn spawn(home: &Home, mut boot: Bootstrap, permit: Option<File>) -> R
     line.push(b'\n');
     let mut command = Command::new(program());
     command.arg("worker").arg(role.as_str()).env_clear().stdin(Stdio::piped()).stdout(Stdio::null());
-    command.stderr(stderr_of(home, role)).arg0("engine").current_dir("/");
+    command.stderr(stderr_of(home, aside, role)).arg0("engine").current_dir("/");
     for name in ["ENGINE_LOG", "TZ"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -49,8 +61,8 @@ pub(crate) fn spawn(home: &Home, mut boot: Bootstrap, permit: Option<File>) -> R
     drop((inherited_lock, inherited_permit));
     let pid = child.id().ok_or_else(|| fail("name the holder of")(std::io::Error::other("already gone")))?;
     let process = Process::open(pid).map_err(fail("watch the holder of"))?;
-    lock.name(pid);
-    drop(lock);
+    // For a successor, which finds a holder without a name as well, only slower. Our handle on the lock goes over there.
+    aside.hand(move || lock.name(pid));
     hand_over(&mut child, &line).map_err(fail("tell who it is to the holder of"))?;
     let expected = Expected { role, pid, generation: boot.generation, token: boot.token };
     Ok(Made { child, process, expected })
@@ -74,9 +86,10 @@ fn program() -> std::path::PathBuf {
     std::env::current_exe().unwrap_or_else(|_| "engine".into())
 }
 
-/// Last words go to a file that each start begins anew; on a full disk they go nowhere.
-fn stderr_of(home: &Home, role: Role) -> Stdio {
-    File::create(words_path(home, role)).map_or_else(|_| Stdio::null(), Stdio::from)
+/// Last words go to a file that each start begins anew; on a disk that is full or hangs they go nowhere.
+fn stderr_of(home: &Home, aside: &Aside, role: Role) -> Stdio {
+    let path = words_path(home, role);
+    aside.ask(move || File::create(path)).and_then(Result::ok).map_or_else(Stdio::null, Stdio::from)
 }
 
 /// Where a worker's last words are.

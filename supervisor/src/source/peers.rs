@@ -186,7 +186,7 @@ const fn may_say(role: Role, message: &FromWorker) -> bool {
         FromWorker::Reconciled(_) | FromWorker::Journal(_) | FromWorker::LimitHit { .. } => {
             matches!(role, Role::Engine)
         }
-        FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::OperatorExpired {} => matches!(role, Role::Deadman),
+        FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) => matches!(role, Role::Deadman),
         FromWorker::EmergencyReduceOnly {} => matches!(role, Role::Api),
     }
 }
@@ -205,7 +205,7 @@ const fn kind_of(message: &FromWorker) -> &'static str {
         FromWorker::LimitHit { .. } => "limit_hit",
         FromWorker::Job(_) => "job",
         FromWorker::DeadMan(_) => "dead_man",
-        FromWorker::OperatorExpired {} => "operator_expired",
+        FromWorker::Duty(_) => "duty",
         FromWorker::EmergencyReduceOnly {} => "emergency_reduce_only",
     }
 }
@@ -290,7 +290,7 @@ mod tests {
             (r#"{"journal":{"healthy":true,"entries":1,"unsettled":0}}"#, &[Role::Engine]),
             (r#"{"limit_hit":{"detail":""}}"#, &[Role::Engine]),
             (r#"{"dead_man":{"state":"ACTIVE","fires_at_ms":null,"detail":""}}"#, &[Role::Deadman]),
-            (r#"{"operator_expired":{}}"#, &[Role::Deadman]),
+            (r#"{"duty":{"job":"flatten","kill":null,"paused_since_wall_ms":1}}"#, &[Role::Deadman]),
             (r#"{"emergency_reduce_only":{}}"#, &[Role::Api]),
         ];
         for (text, may) in cases {

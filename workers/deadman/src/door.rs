@@ -2,9 +2,12 @@
 //!
 //! Same user only, one request per connection, few connections at once; a slow reader is dropped, never waited for.
 
+use holdfast_core::command::{ControlReply, ControlRequest};
+use holdfast_core::durable::{KillCause, KillLatch};
+use holdfast_core::duty::Duty;
 use holdfast_core::report::{JobKind, JobProgress};
+use holdfast_ipc::clock;
 use holdfast_ipc::conn::Conn;
-use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::listen::{Door, Guest, Lobby};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +39,8 @@ pub(crate) struct Told {
 pub(crate) struct Wish {
     /// What to reach.
     pub kind: JobKind,
+    /// The latch a supervisor would have set.
+    pub duty: Duty,
     /// Where the attempt's number goes.
     pub reply: oneshot::Sender<u64>,
 }
@@ -75,12 +80,18 @@ pub(crate) fn serve(
     Ok(())
 }
 
-/// What a request asks of deadman; `None` = not deadman's business.
+/// What a request asks of deadman, with the latch a supervisor would have set; `None` = not deadman's business.
 #[must_use]
-pub(crate) const fn wanted(request: &ControlRequest) -> Option<JobKind> {
+pub(crate) fn wanted(request: &ControlRequest, wall_ms: u64) -> Option<(JobKind, Duty)> {
     match request {
-        ControlRequest::Kill { flatten: true, .. } | ControlRequest::Flatten {} => Some(JobKind::Flatten),
-        ControlRequest::Kill { flatten: false, .. } => Some(JobKind::CancelAll),
+        ControlRequest::Kill { flatten, reason } => {
+            let kind = if *flatten { JobKind::Flatten } else { JobKind::CancelAll };
+            let kill = KillLatch::new(wall_ms, KillCause::Operator, reason.as_deref(), kind);
+            Some((kind, Duty { kill: Some(kill), ..Duty::default() }))
+        }
+        ControlRequest::Flatten {} => {
+            Some((JobKind::Flatten, Duty { paused_since_wall_ms: Some(wall_ms), ..Duty::default() }))
+        }
         ControlRequest::Status {}
         | ControlRequest::Pause {}
         | ControlRequest::Resume { .. }
@@ -107,12 +118,12 @@ async fn client(
     // In the lobby nobody listens: what is told there is of no use.
     let Ok(_place) = room.acquire().await else { return };
     let mut told = told.subscribe();
-    let Some(kind) = wanted(&request) else {
+    let Some((kind, duty)) = wanted(&request, clock::wall_ms()) else {
         let _ = conn.writer.send_within(&not_here(), TAKE_WITHIN).await;
         return;
     };
     let (reply, number) = oneshot::channel();
-    if wishes.send(Wish { kind, reply }).await.is_err() {
+    if wishes.send(Wish { kind, duty, reply }).await.is_err() {
         return;
     }
     let Ok(attempt) = number.await else { return };

@@ -19,6 +19,7 @@
 mod desk;
 mod door;
 pub mod ladder;
+mod ledger;
 mod operator;
 mod record;
 mod run;
@@ -44,7 +45,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// account is flat. Fails only over its own key, the venue's URL or the configured account.
 pub async fn run(ctx: Ctx) -> Exit {
     match set_up(&ctx) {
-        Ok(desk) => run::Deadman::new(ctx, Rc::new(desk)).live().await,
+        Ok(desk) => {
+            let ledger = ledger::Ledger::open(&ctx.home);
+            run::Deadman::new(ctx, Rc::new(desk), ledger).live().await
+        }
         Err(why) => Exit::Failed(why),
     }
 }

@@ -3,9 +3,10 @@
 use super::{Machine, Phase};
 use crate::command::{ControlReply, ControlRequest};
 use crate::drain::{self, Drain};
-use crate::durable::KillCause;
-use crate::event::{Action, CommandId, Tell};
+use crate::durable::{KillCause, KillLatch};
+use crate::event::{Action, CommandId};
 use crate::ids::Role;
+use crate::message::ToWorker;
 use crate::registry::{LatchReason, ModeReason};
 use crate::report::{JobKind, JobProgress};
 use crate::time::Tick;
@@ -30,14 +31,14 @@ impl Machine {
             ControlRequest::Status {} => out.extend(id.map(|id| Action::ReplyStatus { id })),
             ControlRequest::Kill { flatten, reason } => {
                 let kind = if flatten { JobKind::Flatten } else { JobKind::CancelAll };
-                self.kill(KillCause::Operator, kind, reason, wall_ms, out);
+                self.kill(KillLatch::new(wall_ms, KillCause::Operator, reason.as_deref(), kind), out);
                 self.wait(id, out);
             }
             ControlRequest::Flatten {} => {
-                self.durable.flatten_pending = true;
+                self.durable.owe(JobKind::Flatten);
                 self.durable.paused_since_wall_ms.get_or_insert(wall_ms);
                 out.push(Action::Persist);
-                self.order_job(JobKind::Flatten, out);
+                self.order_owed(out);
                 self.wait(id, out);
             }
             ControlRequest::Pause {} => {
@@ -79,7 +80,7 @@ impl Machine {
         let expires = wall_ms.saturating_add(period.as_ms());
         self.durable.operator_expires_wall_ms = Some(expires);
         out.push(Action::Persist);
-        let what = Tell::OperatorDeadline { expires_wall_ms: Some(expires) };
+        let what = ToWorker::OperatorDeadline { expires_wall_ms: Some(expires) };
         out.push(Action::Tell { role: Role::Deadman, what });
         done(id, "checked in; the operator dead-man starts anew", true, out);
     }
@@ -127,9 +128,9 @@ impl Machine {
         let was_killed = self.durable.kill.take().is_some();
         self.forget_incident();
         self.durable.paused_since_wall_ms = None;
-        self.durable.flatten_pending = false;
+        self.durable.owed = None;
         if self.limit_hit.take().is_some() {
-            out.push(Action::Tell { role: Role::Engine, what: Tell::Acknowledge });
+            out.push(Action::Tell { role: Role::Engine, what: ToWorker::Acknowledge {} });
         }
         if self.tree.operator_period.is_some() && was_killed {
             self.heartbeat(None, wall_ms, out);

@@ -18,10 +18,10 @@ impl Machine {
         match self.phase {
             Phase::Stopping | Phase::Finished => done(id, "already stopping", false, out),
             Phase::Starting | Phase::Running | Phase::StopAfterFlat if flatten => {
-                self.durable.flatten_pending = true;
+                self.durable.owe(JobKind::Flatten);
                 self.durable.paused_since_wall_ms.get_or_insert(wall_ms);
                 out.push(Action::Persist);
-                self.order_job(JobKind::Flatten, out);
+                self.order_owed(out);
                 self.phase = Phase::StopAfterFlat;
                 if let Some(id) = id {
                     self.waiting.push(id);

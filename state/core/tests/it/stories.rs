@@ -2,9 +2,12 @@
 
 use crate::world::World;
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::event::{Action, Event, Tell};
+use holdfast_core::durable::{KillCause, KillLatch};
+use holdfast_core::duty::Duty;
+use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{JobId, Role};
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, TICK, WORKER_HUNG};
+use holdfast_core::message::ToWorker;
 use holdfast_core::registry::{LatchReason, TradingMode};
 use holdfast_core::report::{
     AccountView, JobKind, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport,
@@ -288,7 +291,7 @@ fn a_killed_engine_that_does_not_end_does_not_hold_up_the_kill() {
 /// The number of the newest request to reconcile.
 fn asked(world: &World) -> u64 {
     let asked = |action: &Action| match action {
-        Action::Tell { what: Tell::Reconcile { asked }, .. } => Some(*asked),
+        Action::Tell { what: ToWorker::Reconcile { asked }, .. } => Some(*asked),
         _ => None,
     };
     world.log.iter().rev().find_map(asked).expect("it was asked")
@@ -379,12 +382,12 @@ fn a_kill_that_only_cancels_does_not_replace_a_flatten_that_is_owed() {
         world.command(request.clone());
         world.command(ControlRequest::Kill { flatten: false, reason: None });
         let kinds = |action: &Action| match action {
-            Action::Tell { what: Tell::Reduce { kind, .. }, .. } => Some(*kind),
+            Action::Tell { what: ToWorker::Reduce { kind, .. }, .. } => Some(*kind),
             _ => None,
         };
         let last = world.log.iter().rev().find_map(kinds);
         assert_eq!(last, Some(JobKind::Flatten), "{request:?}");
-        assert!(world.machine.durable().flatten_pending, "{request:?}");
+        assert_eq!(world.machine.durable().owed, Some(JobKind::Flatten), "{request:?}");
     }
 }
 
@@ -402,4 +405,60 @@ fn an_engine_that_is_given_up_on_leaves_nothing_unattended() {
     world.run(SECOND);
     assert_eq!(world.mode(), TradingMode::Kill);
     assert_eq!(world.machine.view(world.now).job_state, "flat", "what was open is closed and proven");
+}
+
+/// The kinds of all jobs deadman was given, oldest first.
+fn jobs(world: &World) -> Vec<JobKind> {
+    let kind = |action: &Action| match action {
+        Action::Tell { what: ToWorker::Reduce { kind, .. }, .. } => Some(*kind),
+        _ => None,
+    };
+    world.log.iter().filter_map(kind).collect()
+}
+
+#[test]
+fn a_job_that_deadman_had_begun_is_taken_up_by_the_next_supervisor_and_nothing_is_opened_before_its_proof() {
+    for kind in [JobKind::Flatten, JobKind::CancelAll] {
+        let mut durable = World::active().machine.durable().clone();
+        durable.take_over(&Duty { job: Some(kind), ..Duty::default() });
+        let mut world = World::with(durable);
+        world.flat = false;
+        world.run(Span::from_ms(20_000));
+        assert_eq!(jobs(&world).first(), Some(&kind));
+        assert_eq!(world.mode(), TradingMode::ReduceOnly, "{kind:?}");
+        assert!(world.reasons().contains(&"REDUCEONLY_CONTAINMENT_ACTIVE"), "{kind:?}: {:?}", world.reasons());
+        assert_ne!(world.machine.view(world.now).job_state, "none", "{kind:?}: it is shown");
+        // The one after that takes it up as well: it is owed until it is proven.
+        let mut next = World::with(world.machine.durable().clone());
+        next.run(Span::from_ms(15_000));
+        assert_eq!((jobs(&next), next.machine.durable().owed), (vec![kind], None), "{kind:?}");
+        assert_eq!(next.mode(), TradingMode::Active, "{kind:?}: {:?}", next.reasons());
+        let last = World::with(next.machine.durable().clone());
+        assert_eq!(last.machine.view(last.now).job_state, "none", "{kind:?}: proven once");
+    }
+}
+
+#[test]
+fn a_kill_taken_by_deadman_itself_is_latched_at_once_and_outlives_the_tree() {
+    for cause in [KillCause::Operator, KillCause::OperatorDeadMan] {
+        let mut world = World::active();
+        let kill = KillLatch::new(5, cause, Some("at the door"), JobKind::Flatten);
+        let duty = Duty { job: Some(JobKind::Flatten), kill: Some(kill.clone()), paused_since_wall_ms: None };
+        world.event(Event::Duty(Box::new(duty)));
+        assert_eq!(world.mode(), TradingMode::Kill, "{cause:?}");
+        assert!(!world.alive.contains_key(&Role::Engine), "{cause:?}");
+        let mut next = World::with(world.machine.durable().clone());
+        next.run(Span::from_ms(15_000));
+        assert_eq!((next.mode(), next.machine.durable().kill.as_ref()), (TradingMode::Kill, Some(&kill)), "{cause:?}");
+    }
+}
+
+#[test]
+fn a_flatten_asked_at_deadmans_door_keeps_new_risk_blocked_until_a_resume() {
+    let mut world = World::active();
+    let duty = Duty { job: Some(JobKind::Flatten), kill: None, paused_since_wall_ms: Some(5) };
+    world.event(Event::Duty(Box::new(duty)));
+    world.run(Span::from_ms(15_000));
+    assert_eq!(jobs(&world), [JobKind::Flatten]);
+    assert_eq!(world.reasons(), ["REDUCEONLY_OPERATOR_PAUSED"]);
 }

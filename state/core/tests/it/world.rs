@@ -2,10 +2,11 @@
 
 use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::durable::Durable;
-use holdfast_core::event::{Action, CommandId, Event, Tell};
+use holdfast_core::event::{Action, CommandId, Event};
 use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::limits::TICK;
 use holdfast_core::machine::{Machine, Tree};
+use holdfast_core::message::ToWorker;
 use holdfast_core::money::Usd;
 use holdfast_core::registry::{Profile, TradingMode};
 use holdfast_core::report::{
@@ -131,16 +132,16 @@ impl World {
         }
     }
 
-    fn told(&mut self, role: Role, what: Tell) {
+    fn told(&mut self, role: Role, what: ToWorker) {
         if !self.alive.contains_key(&role) || self.mute.contains(&role) {
             return;
         }
         match what {
-            Tell::Drain => self.die(role, "exit code 0"),
-            Tell::Reconcile { asked } => {
+            ToWorker::Drain {} => self.die(role, "exit code 0"),
+            ToWorker::Reconcile { asked } => {
                 self.event(Event::Reconciled(ReconcileReport { asked, clean: true, detail: String::new() }));
             }
-            Tell::Reduce { job, .. } => {
+            ToWorker::Reduce { job, .. } => {
                 let state = if self.flat { JobState::Flat } else { JobState::NotFlat };
                 let proof_venue_ms = self.flat.then_some(1);
                 self.event(Event::Job(JobProgress {
@@ -152,7 +153,10 @@ impl World {
                     detail: String::new(),
                 }));
             }
-            Tell::StandDown | Tell::OperatorDeadline { .. } | Tell::Acknowledge => {}
+            ToWorker::StandDown {} | ToWorker::OperatorDeadline { .. } | ToWorker::Acknowledge {} => {}
+            ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Status { .. } => {
+                panic!("the driver's to say: {what:?}")
+            }
         }
     }
 

@@ -11,12 +11,14 @@
 
 mod rig;
 
+use holdfast_core::command::{ControlReply, ControlRequest};
+use holdfast_core::durable::KillCause;
+use holdfast_core::duty::Duty;
 use holdfast_core::ids::{JobId, Role};
 use holdfast_core::registry::VenueDeadMan;
 use holdfast_core::report::{JobKind, JobState};
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::Conn;
-use holdfast_ipc::control::{ControlReply, ControlRequest};
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_venue_reduce::reduce::{ReduceClient, Timing};
 use holdfast_venue_reduce::wire::Dex;
@@ -205,6 +207,47 @@ fn its_own_door_takes_kill_when_no_supervisor_is_there() {
     });
 }
 
+/// The record as a successor would read it; nobody may hold the cell any more.
+fn record(rig: &Rig) -> Duty {
+    holdfast_store::Cell::open(&rig.home.deadman_cell()).unwrap().1.unwrap()
+}
+
+#[test]
+fn ended_in_the_middle_it_leaves_a_record_that_the_next_one_goes_on_with() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.hold("BTC", "0.05");
+        rig.venue.fault(json!({"kind": "reject_all", "for_ms": 60_000}));
+        rig.cut_link();
+        let door = rig.home.deadman_sock();
+        let mut conn = Conn::<ControlReply, ControlRequest>::connect(&door, PATIENCE).await.unwrap();
+        let reason = Some("drill".to_owned());
+        conn.writer.send(&ControlRequest::Kill { flatten: true, reason: reason.clone() }).await.unwrap();
+        // At the first order that reached the venue the record must be there, whatever comes next.
+        let acted =
+            |rig: &Rig| rig.witness().iter().any(|line| line["kind"] == "order" && line["origin"] != "injected");
+        while !acted(&rig) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        rig.child.kill().unwrap();
+        rig.child.wait().unwrap();
+        let duty = record(&rig);
+        assert_eq!((duty.job, duty.kill.unwrap().reason), (Some(JobKind::Flatten), reason));
+        rig::http(rig.venue.addr, "DELETE", "/sim/faults", "null");
+        // Replaced under a supervisor that lives: it tells of the kill and goes on by itself.
+        rig.restart().await;
+        let told = rig.until("the latch", |r| if let FromWorker::Duty(duty) = r { duty.kill } else { None }).await;
+        assert_eq!(told.cause, KillCause::Operator);
+        rig.until("flat", |r| matches!(r, FromWorker::Job(p) if p.state == JobState::Flat).then_some(())).await;
+        assert_eq!(rig.open(), (0, 0));
+        rig.lose_supervisor();
+        assert_eq!(rig.ended().await, 0);
+        let duty = record(&rig);
+        assert!(duty.job.is_none() && duty.kill.is_some(), "proven; the latch is still owed: {duty:?}");
+    });
+}
+
 #[test]
 fn a_mere_cancel_at_its_door_does_not_weaken_a_flatten_under_way() {
     run(async {
@@ -232,7 +275,9 @@ fn an_operator_who_does_not_check_in_means_flat() {
         rig.ready().await;
         rig.hold("BTC", "0.05");
         rig.tell(ToWorker::OperatorDeadline { expires_wall_ms: Some(clock::wall_ms() + 400) }).await;
-        rig.until("expiry", |r| matches!(r, FromWorker::OperatorExpired {}).then_some(())).await;
+        let latch = |r| if let FromWorker::Duty(duty) = r { duty.kill } else { None };
+        let kill = rig.until("expiry", latch).await;
+        assert_eq!((kill.cause, kill.kind), (KillCause::OperatorDeadMan, JobKind::Flatten));
         rig.until("flat", |r| matches!(r, FromWorker::Job(p) if p.state == JobState::Flat).then_some(())).await;
         assert_eq!(rig.open(), (0, 0));
     });

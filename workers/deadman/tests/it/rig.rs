@@ -103,6 +103,59 @@ pub(crate) struct Setup {
     pub agent_as_account: bool,
 }
 
+/// The played supervisor's end of a connection.
+struct Link {
+    from: mpsc::Receiver<FromWorker>,
+    to: mpsc::Sender<ToWorker>,
+    cut: oneshot::Sender<()>,
+}
+
+/// Starts a worker, takes its hello and beats for it.
+async fn employ(door: &Door, boot: &Bootstrap) -> (Child, Link) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "worker_process", "--nocapture"])
+        .env(WORKER, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = serde_json::to_string(boot).unwrap();
+    line.push('\n');
+    child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    let stream = tokio::time::timeout(PATIENCE, door.accept()).await.unwrap().unwrap();
+    let mut conn = Conn::<FromWorker, ToWorker>::over(stream).unwrap();
+    assert!(matches!(conn.reader.recv_within(PATIENCE).await.unwrap(), FromWorker::Hello(_)));
+    conn.writer.send(&ToWorker::Welcome { epoch: Epoch(3) }).await.unwrap();
+    let (from_tx, from) = mpsc::channel(4096);
+    let (to, mut to_rx) = mpsc::channel::<ToWorker>(16);
+    let (cut, mut cutting) = oneshot::channel();
+    tokio::task::spawn_local(async move {
+        let mut beat = tokio::time::interval(Duration::from_millis(250));
+        let mut seq = 0;
+        loop {
+            let message = tokio::select! {
+                _ = &mut cutting => return,
+                _ = beat.tick() => {
+                    seq += 1;
+                    ToWorker::Beat { seq, sent: clock::now(), mode: TradingMode::ReduceOnly }
+                }
+                message = to_rx.recv() => match message { Some(message) => message, None => return },
+                report = conn.reader.recv() => {
+                    match report {
+                        Ok(report) => { let _ = from_tx.send(report).await; }
+                        Err(_) => return,
+                    }
+                    continue;
+                }
+            };
+            if conn.writer.send(&message).await.is_err() {
+                return;
+            }
+        }
+    });
+    (child, Link { from, to, cut })
+}
+
 /// All of it.
 pub(crate) struct Rig {
     pub dir: tempfile::TempDir,
@@ -113,6 +166,8 @@ pub(crate) struct Rig {
     pub pid: Child,
     pub account: String,
     engine: AgentKey,
+    door: Door,
+    boot: Bootstrap,
     from: mpsc::Receiver<FromWorker>,
     to: mpsc::Sender<ToWorker>,
     cut: Option<oneshot::Sender<()>>,
@@ -159,48 +214,17 @@ impl Rig {
             account: Some(if setup.agent_as_account { engine.address().to_string() } else { account.clone() }),
             permit: None,
         };
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "worker_process", "--nocapture"])
-            .env(WORKER, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = serde_json::to_string(&boot).unwrap();
-        line.push('\n');
-        child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
-        let stream = tokio::time::timeout(PATIENCE, door.accept()).await.unwrap().unwrap();
-        let mut conn = Conn::<FromWorker, ToWorker>::over(stream).unwrap();
-        assert!(matches!(conn.reader.recv_within(PATIENCE).await.unwrap(), FromWorker::Hello(_)));
-        conn.writer.send(&ToWorker::Welcome { epoch: Epoch(3) }).await.unwrap();
-        let (from_tx, from) = mpsc::channel(4096);
-        let (to, mut to_rx) = mpsc::channel::<ToWorker>(16);
-        let (cut, mut cutting) = oneshot::channel();
-        tokio::task::spawn_local(async move {
-            let mut beat = tokio::time::interval(Duration::from_millis(250));
-            let mut seq = 0;
-            loop {
-                let message = tokio::select! {
-                    _ = &mut cutting => return,
-                    _ = beat.tick() => {
-                        seq += 1;
-                        ToWorker::Beat { seq, sent: clock::now(), mode: TradingMode::ReduceOnly }
-                    }
-                    message = to_rx.recv() => match message { Some(message) => message, None => return },
-                    report = conn.reader.recv() => {
-                        match report {
-                            Ok(report) => { let _ = from_tx.send(report).await; }
-                            Err(_) => return,
-                        }
-                        continue;
-                    }
-                };
-                if conn.writer.send(&message).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Self { dir, home, venue, child, pid, account, engine, from, to, cut: Some(cut), nonce: clock::wall_ms() }
+        let (child, link) = employ(&door, &boot).await;
+        let Link { from, to, cut } = link;
+        let nonce = clock::wall_ms();
+        Self { dir, home, venue, child, pid, account, engine, door, boot, from, to, cut: Some(cut), nonce }
+    }
+
+    /// Another worker in the place of one that is gone.
+    pub(crate) async fn restart(&mut self) {
+        let (child, link) = employ(&self.door, &self.boot).await;
+        self.child = child;
+        (self.from, self.to, self.cut) = (link.from, link.to, Some(link.cut));
     }
 
     pub(crate) async fn tell(&self, message: ToWorker) {

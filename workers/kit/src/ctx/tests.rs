@@ -41,12 +41,12 @@ fn a_report_that_does_not_fit_a_frame_does_not_end_the_beats() {
         let mut conn = Conn::<FromWorker, ToWorker>::over(stream.expect("a client")).expect("a peer");
         let detail = "x".repeat(FRAME_BYTES_MAX + 1);
         assert!(ctx.report(FromWorker::AccountUnknown { detail }));
-        assert!(ctx.report(FromWorker::OperatorExpired {}));
+        assert!(ctx.report(FromWorker::EmergencyReduceOnly {}));
         let (mut beats, mut after) = (0, false);
         while beats < 3 || !after {
             match conn.reader.recv_within(wait).await.expect("it goes on speaking") {
                 FromWorker::Beat { .. } => beats += 1,
-                FromWorker::OperatorExpired {} => after = true,
+                FromWorker::EmergencyReduceOnly {} => after = true,
                 other => panic!("{other:?}"),
             }
         }

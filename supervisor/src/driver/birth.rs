@@ -1,0 +1,160 @@
+//! From the first instruction to the orderly end: the home is taken, its past taken over, then the loop runs.
+
+use super::Driver;
+use crate::error::SupervisorError;
+use crate::instance::Ownership;
+use crate::perform::aside::Aside;
+use crate::perform::clerk::Clerk;
+use crate::perform::replies::Replies;
+use crate::source::peers::Roll;
+use crate::source::viewers::Published;
+use crate::source::{self, Input, QUEUE};
+use crate::{Launch, leftovers, os, takeover};
+use holdfast_core::durable::Durable;
+use holdfast_core::ids::Role;
+use holdfast_core::machine::{Machine, Tree};
+use holdfast_core::permit::PermitKey;
+use holdfast_core::registry::Profile;
+use holdfast_core::report::JobKind;
+use holdfast_core::time::{Span, Tick};
+use holdfast_ipc::bootstrap::{Home, Token};
+use holdfast_ipc::clock;
+use holdfast_ipc::listen::Door;
+use holdfast_ipc::permit::PermitWriter;
+use holdfast_ipc::settings::OnSupervisorLoss;
+use holdfast_store::{Cell, Keeper};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// From the first instruction to the orderly end.
+pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
+    let ownership = Ownership::take(&launch.home)?;
+    let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
+    let used = durable.is_some();
+    let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
+    // The new epoch is on disk before anything acts under it.
+    durable.epoch = durable.epoch.next();
+    durable.configure_operator(operator_period(&launch), clock::wall_ms());
+    durable.written_by = os::process::Identity::own().map_or_else(String::new, |own| own.to_text());
+    cell.store(&durable)?;
+    leftovers::clear(&launch.home)?;
+    takeover::take(&launch.home, &mut cell, &mut durable, used);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(SupervisorError::io("start an event loop in", launch.home.root()))?;
+    let local = tokio::task::LocalSet::new();
+    let home = launch.home.clone();
+    let result = local.block_on(&runtime, async move {
+        let (inputs, mut queue) = mpsc::channel(QUEUE);
+        let ownership = Arc::new(ownership);
+        let mut driver = Driver::new(launch, ownership.clone(), cell, durable, inputs)?;
+        ownership.announce(&driver.launch.home)?;
+        driver.run(&mut queue).await;
+        let written = driver.keeper.finish(Duration::from_secs(5)).await;
+        driver.clerk.finish(Duration::from_secs(1)).await;
+        tracing::info!(durable = written.ok, "the supervisor ends");
+        ownership.withdraw(&driver.launch.home);
+        Ok(())
+    });
+    for path in [home.control_sock(), home.status_sock(), home.worker_sock()] {
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+/// An empty cell in a home that has traded is a loss, not a beginning.
+fn first_or_lost(home: &Home) -> Durable {
+    let traces = [
+        home.decisions(),
+        home.engine_cell(),
+        home.engine_nonce(),
+        home.deadman_nonce(),
+        home.deadman_cell(),
+        home.venue().join("orders.jsonl"),
+        home.venue().join("books.json"),
+        home.venue().join("books.jsonl"),
+    ];
+    match traces.iter().find(|trace| trace.exists()) {
+        None => Durable::fresh(),
+        Some(trace) => {
+            tracing::error!(trace = %trace.display(), "this home was used, but its latches are gone: starting killed");
+            Durable::lost(clock::wall_ms())
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        launch: Launch,
+        ownership: Arc<Ownership>,
+        cell: Cell<Durable>,
+        durable: Durable,
+        inputs: mpsc::Sender<Input>,
+    ) -> Result<Self, SupervisorError> {
+        let home = &launch.home;
+        let epoch = durable.epoch;
+        let permit = PermitWriter::create(&home.run().join("permit"))
+            .map_err(SupervisorError::io("make the permit record for", home.run()))?;
+        let roll = Rc::new(Roll::new(epoch, launch.build_id.clone()));
+        source::peers::listen(Door::open(&home.worker_sock())?, roll.clone(), inputs.clone());
+        source::operators::listen(Door::open(&home.control_sock())?, inputs.clone());
+        let published = Published::default();
+        source::viewers::listen(Door::open(&home.status_sock())?, published.clone());
+        source::signals::listen(inputs.clone()).map_err(SupervisorError::io("listen to signals for", home.root()))?;
+        let keeper =
+            Keeper::start("latches", cell).map_err(SupervisorError::io("start the writer of", home.judge_cell()))?;
+        let (clerk, waiting) = Clerk::start(home.clone(), ownership, inputs.clone())
+            .map_err(SupervisorError::io("start the writer of", home.status_json()))?;
+        let aside = Rc::new(Aside::start().map_err(SupervisorError::io("start a thread for files in", home.run()))?);
+        let roles = match launch.settings.profile {
+            Profile::Paper => Role::ALL.to_vec(),
+            Profile::Live | Profile::Monitor => Role::ALL.into_iter().filter(|role| *role != Role::Venue).collect(),
+        };
+        let unattended = match launch.settings.deadman.on_supervisor_loss {
+            OnSupervisorLoss::Cancel => JobKind::CancelAll,
+            OnSupervisorLoss::Flatten => JobKind::Flatten,
+        };
+        let operator_period = operator_period(&launch);
+        let tree = Tree { profile: launch.settings.profile, roles, operator_period, unattended };
+        tracing::info!(epoch = epoch.0, home = %home.root().display(), "the supervisor begins");
+        Ok(Self {
+            machine: Machine::new(tree, durable),
+            permit,
+            permit_key: PermitKey::new(os::random()?),
+            keeper,
+            replies: Replies::default(),
+            orders_taken: 0,
+            look_at: Tick(0),
+            waiting,
+            roll,
+            inputs,
+            published,
+            peers: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            urls: BTreeMap::new(),
+            feed_token: Token::new(os::random()?),
+            epoch,
+            started: clock::now(),
+            started_wall_ms: clock::wall_ms(),
+            file_written: None,
+            file_essence: String::new(),
+            beat_seq: 0,
+            announced: false,
+            latches_told: true,
+            finished: false,
+            clerk,
+            aside,
+            stuck: BTreeSet::new(),
+            launch,
+        })
+    }
+}
+
+/// How long the operator may be silent, if that is limited.
+fn operator_period(launch: &Launch) -> Option<Span> {
+    launch.settings.deadman.operator_hours.map(|hours| Span::from_ms(u64::from(hours).saturating_mul(3_600_000)))
+}

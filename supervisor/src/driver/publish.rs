@@ -1,0 +1,76 @@
+//! The document of this instant, to everybody who looks: the doors, the file, the api, the service manager.
+
+use super::{Driver, FILE_EVERY};
+use crate::perform::publish::{self, Facts};
+use crate::source::encode;
+use bytes::Bytes;
+use holdfast_core::ids::Role;
+use holdfast_ipc::clock;
+use holdfast_ipc::message::ToWorker;
+
+impl Driver {
+    pub(super) fn document(&mut self) -> holdfast_core::status::StatusDoc {
+        let now = clock::now();
+        let stuck = self.stuck(now);
+        let facts = Facts {
+            launch: &self.launch,
+            pid: std::process::id(),
+            started: self.started,
+            started_wall_ms: self.started_wall_ms,
+            api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
+            venue_url: self.venue_url().unwrap_or_default(),
+            latches_on_disk: self.keeper.healthy(now),
+            stuck,
+        };
+        publish::document(&self.machine, &facts, now)
+    }
+
+    pub(super) fn publish(&mut self) {
+        let doc = self.document();
+        let now = clock::now();
+        self.beat_seq += 1;
+        let beat = ToWorker::Beat { seq: self.beat_seq, sent: now, mode: doc.trading_mode };
+        if let Some(body) = encode(&beat) {
+            for role in Role::ALL {
+                self.push(role, body.clone());
+            }
+        }
+        self.notify_manager(&doc);
+        let exposure = &doc.exposure;
+        let sizes: Vec<_> = exposure.positions.iter().map(|p| (&p.coin, p.size)).collect();
+        let essence = format!(
+            "{} {:?} {} {} {} {sizes:?}",
+            doc.trading_mode, doc.mode_reasons, doc.kill.state, exposure.known, exposure.open_orders
+        );
+        if let Ok(body) = serde_json::to_vec(&doc).map(Bytes::from) {
+            let due = self.file_written.is_none_or(|at| now.since(at) >= FILE_EVERY);
+            if due || essence != self.file_essence {
+                self.clerk.publish(body.clone());
+                self.file_written = Some(now);
+                self.file_essence = essence;
+            }
+            *self.published.borrow_mut() = body;
+        }
+        self.tell(Role::Api, &ToWorker::Status { doc: Box::new(doc) });
+    }
+
+    /// Tells the service manager, if one asked to be told.
+    pub(super) fn notify_manager(&mut self, doc: &holdfast_core::status::StatusDoc) {
+        use sd_notify::NotifyState;
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return;
+        }
+        let words = format!("{} {}", doc.trading_mode, doc.mode_reasons.first().map_or("", |reason| reason.as_str()));
+        let mut states = vec![NotifyState::Status(&words)];
+        if sd_notify::watchdog_enabled().is_some() {
+            states.push(NotifyState::Watchdog);
+        }
+        if !self.announced && self.machine.view(clock::now()).up {
+            self.announced = true;
+            states.push(NotifyState::Ready);
+        }
+        if let Err(error) = sd_notify::notify(&states) {
+            tracing::debug!(%error, "the service manager does not listen");
+        }
+    }
+}
