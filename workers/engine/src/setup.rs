@@ -94,5 +94,6 @@ pub(crate) fn desk(boot: &Bootstrap, home: &Home, scribe: Scribe) -> Result<Desk
         account: account.to_owned(),
         epoch: boot.epoch,
         slippage_bps: boot.settings.strategy.slippage_bps,
+        sends: Cell::new(0),
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! | kind | effect | `value` (default) | lasts by default |
 //! |---|---|---|---|
-//! | `latency` | the request waits before it is processed; `{"ms","where":"after","path"}` delays the answer instead, or only one path | ms (1000) | until cleared |
+//! | `latency` | the request waits before it is processed; `{"ms","where":"after","path","types"}` delays the answer instead, or only one path, or only these types of request | ms (1000) | until cleared |
 //! | `http_error` | answers with that status, processes nothing; `{"status","path":"/info"\|"/exchange"}` narrows it | status (503) | until cleared |
 //! | `garbage_body` | the request is processed, the answer is 200 and not JSON | `"/info"`, `"/exchange"` (both) | once |
 //! | `drop_after_execute` | an action is executed and the connection closed without an answer | none | once |
@@ -214,9 +214,12 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
     };
     let within = |v: Option<i64>, low: i64, high: i64| v.is_some_and(|v| (low..=high).contains(&v));
     let path = |v: &Value| v.is_null() || matches!(v.as_str(), Some("/info" | "/exchange"));
+    let words = |v: &Value| v.as_array().is_some_and(|list| list.iter().all(Value::is_string));
     let (fits, want) = match kind {
         Kind::Latency => (
-            within(number(&given, "ms"), 0, 600_000) && given.get("path").is_none_or(path),
+            within(number(&given, "ms"), 0, 600_000)
+                && given.get("path").is_none_or(path)
+                && given.get("types").is_none_or(words),
             "milliseconds, at most 600000",
         ),
         Kind::LateFill => (within(given.as_i64(), 0, 600_000), "milliseconds, at most 600000"),

@@ -209,6 +209,39 @@ fn with_a_silent_sensor_a_position_is_still_closed() {
     });
 }
 
+#[test]
+fn a_stop_loss_does_not_wait_for_a_comparison_that_hangs_and_voids_its_answer() {
+    live(async {
+        let mut world = World::new().await;
+        // Nothing but the stop may close, and nothing may open.
+        (world.settings.strategy.enter_bps, world.settings.strategy.hold_bars) = (9000, 100_000);
+        let mut engine = Engine::start(&world, 1).await;
+        engine.reconcile(1).await;
+        let said = Rc::clone(&engine.said);
+        world.fault(r#"{"kind":"foreign_position","coin":"BTC","value":"0.01"}"#);
+        until("the position is seen", || said.borrow().trips.iter().any(|t| t.contains("BTC")).then_some(())).await;
+        // What only a comparison asks for comes so late that one takes many seconds.
+        let slow = r#"{"ms":1900,"types":["exchangeStatus","userRateLimit","userFillsByTime","perpDexs"]}"#;
+        world.fault(&format!(r#"{{"kind":"latency","value":{slow}}}"#));
+        engine.order(ToWorker::Reconcile { asked: 2 }).await;
+        world.fault(r#"{"kind":"price_jump","coin":"BTC","value":-500}"#);
+        until("its close", || world.orders().iter().any(|(_, reduce, o)| *reduce && o == "filled").then_some(())).await;
+        let answered = said.borrow().reconciled.iter().any(|(asked, ..)| *asked == 2);
+        assert!(!answered, "the close went out while the comparison was under way");
+        world.clear_faults();
+        until("a clean answer", || {
+            said.borrow().reconciled.iter().any(|(asked, clean, _)| *asked == 2 && *clean).then_some(())
+        })
+        .await;
+        let held = world.journal().iter().rev().find_map(|l| l["entry"]["reconciled"]["held"].as_array().cloned());
+        assert_eq!(held.map(|held| held.len()), Some(0), "compared again after the close");
+        assert_eq!(world.position().await, "0");
+        assert_eq!(world.orders().len(), 1, "closed once");
+        assert_eq!(said.borrow().trips.len(), 1, "our own close is no incident: {:?}", said.borrow().trips);
+        world.check_written_and_once();
+    });
+}
+
 /// The demonstration must be seen to trade: signals of the default parameters on the bundled market at its own speed.
 #[test]
 fn the_default_strategy_trades_several_times_in_ninety_seconds() {
