@@ -2,6 +2,7 @@
 //!
 //! A reading says when it was taken; whether it is still fresh is decided where it is used.
 
+use crate::checksum::Checksum;
 use crate::ids::JobId;
 use crate::money::{Px, Sz, Szi, Usd};
 use crate::registry::{LatchReason, VenueDeadMan};
@@ -124,6 +125,8 @@ pub struct JournalHealth {
     pub entries: u64,
     /// Intents whose outcome is not known yet.
     pub unsettled: u32,
+    /// Checksum of the last entry, which vouches for every entry before it; absent while there is none.
+    pub head: Option<Checksum>,
 }
 
 /// The engine's answer to a request to reconcile.

@@ -72,7 +72,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
         venue_url: facts.venue_url.clone(),
         journal: JournalStatus {
             events: view.journal.map_or(0, |journal| journal.entries),
-            head: String::new(),
+            head: view.journal.and_then(|journal| journal.head).map_or_else(String::new, |head| head.to_string()),
             durable: view.journal.is_some_and(|journal| journal.healthy) && facts.latches_on_disk,
             unsettled: view.journal.map_or(0, |journal| journal.unsettled),
         },

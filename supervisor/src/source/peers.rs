@@ -287,7 +287,7 @@ mod tests {
             (r#"{"account_unknown":{"detail":""}}"#, &[Role::Sensor]),
             (trip, &[Role::Sensor, Role::Engine]),
             (r#"{"reconciled":{"asked":1,"clean":true,"detail":""}}"#, &[Role::Engine]),
-            (r#"{"journal":{"healthy":true,"entries":1,"unsettled":0}}"#, &[Role::Engine]),
+            (r#"{"journal":{"healthy":true,"entries":1,"unsettled":0,"head":null}}"#, &[Role::Engine]),
             (r#"{"limit_hit":{"detail":""}}"#, &[Role::Engine]),
             (r#"{"dead_man":{"state":"ACTIVE","fires_at_ms":null,"detail":""}}"#, &[Role::Deadman]),
             (r#"{"operator_expired":{}}"#, &[Role::Deadman]),
