@@ -4,7 +4,7 @@ use crate::bootstrap::Token;
 use holdfast_core::ids::{Epoch, Generation, JobId, Role};
 use holdfast_core::registry::TradingMode;
 use holdfast_core::report::{
-    AccountView, DeadManReport, JobKind, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
+    AccountView, DeadManReport, JobKind, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
 };
 use holdfast_core::status::StatusDoc;
 use holdfast_core::time::Tick;
@@ -118,6 +118,8 @@ pub enum FromWorker {
         /// One line for people.
         detail: String,
     },
+    /// Engine: why its own gate refuses every opening for now, or that nothing standing does.
+    Standing(Option<Standing>),
     /// Deadman: progress of a reduce job.
     Job(JobProgress),
     /// Deadman: the venue's own switch.

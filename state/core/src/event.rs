@@ -3,7 +3,7 @@
 use crate::command::{ControlReply, ControlRequest};
 use crate::ids::{Generation, JobId, Role};
 use crate::report::{
-    AccountView, DeadManReport, JobKind, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
+    AccountView, DeadManReport, JobKind, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
 };
 use crate::time::Tick;
 use alloc::boxed::Box;
@@ -77,6 +77,8 @@ pub enum Event {
         /// Which, for people.
         detail: String,
     },
+    /// Why the engine's own gate refuses every opening, if something standing does.
+    Standing(Option<Standing>),
     /// Deadman reports on a reduce job.
     Job(JobProgress),
     /// The venue's own dead-man switch.

@@ -231,6 +231,28 @@ pub struct DeadManReport {
     pub detail: String,
 }
 
+/// What kind of standing cause makes the engine refuse every opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingCause {
+    /// The exposure limit or the margin is used up by what the engine does not manage.
+    Capital,
+    /// Its attempts to close move nothing.
+    Exit,
+    /// Anything else; the contract has no word for it, so it is shown and does not restrict the mode.
+    Other,
+}
+
+/// Why the engine's own gate refuses every opening for as long as this stands. It ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standing {
+    /// Its kind.
+    pub cause: StandingCause,
+    /// One line for people, bounded by the engine.
+    pub detail: String,
+}
+
 /// A cause that closes the open-permission latch, found by a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

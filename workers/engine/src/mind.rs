@@ -8,12 +8,13 @@ use crate::bars::{Bar, Bars};
 use crate::book::{Book, Drift};
 use crate::gate::{self, Facts, Instrument, OpenIntent};
 use crate::loss::{Change, Guard};
+use crate::standing::{Sight, standing};
 use crate::strategy::{Holding, Strategy, Want, Why};
 use holdfast_core::ids::Epoch;
 use holdfast_core::limits::MARKET_MAX_AGE;
 use holdfast_core::money::{Px, Szi, Usd};
 use holdfast_core::registry::RejectReason;
-use holdfast_core::report::{AccountView, MarketState};
+use holdfast_core::report::{AccountView, MarketState, Standing};
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::feed::MarketView;
 use holdfast_ipc::settings::{LimitSettings, StrategySettings};
@@ -64,6 +65,8 @@ pub struct Closing {
     pub due: Tick,
     /// Whether the cockpit was told.
     pub draft: Option<Draft>,
+    /// Attempts in a row that moved nothing.
+    pub fruitless: u32,
 }
 
 /// How an attempt to close ended.
@@ -269,7 +272,7 @@ impl Mind {
         }
         let (bar, signal_bps) = self.last.as_ref().map_or((self.bar_count, 0), |d| (d.bar, d.signal_bps));
         let draft = Draft { bar, close: px, signal_bps, detail: why.as_str().to_owned() };
-        self.closing = Some(Closing { why, attempt: 0, due: now, draft: Some(draft) });
+        self.closing = Some(Closing { why, attempt: 0, due: now, draft: Some(draft), fruitless: 0 });
     }
 
     /// The close to try now, if one is due.
@@ -281,9 +284,11 @@ impl Mind {
         Some(due)
     }
 
-    /// How that attempt ended. It is tried again, wider, until the venue shows the position gone.
-    pub fn on_close_end(&mut self, end: CloseEnd, now: Tick) {
+    /// How that attempt ended, and whether it moved anything. It is tried again, wider, until the venue shows the
+    /// position gone.
+    pub fn on_close_end(&mut self, end: CloseEnd, moved: bool, now: Tick) {
         let Some(closing) = self.closing.as_mut() else { return };
+        closing.fruitless = if moved { 0 } else { closing.fruitless.saturating_add(1) };
         let pause = match end {
             CloseEnd::Flat => {
                 self.closing = None;
@@ -297,6 +302,21 @@ impl Mind {
             }
         };
         closing.due = now.after(pause);
+    }
+
+    /// Why every opening will be refused until something changes, if so.
+    #[must_use]
+    pub fn standing(&self, now: Tick) -> Option<Standing> {
+        standing(&Sight {
+            now,
+            book: &self.book,
+            instrument: self.instrument,
+            requests_left: self.requests_left,
+            sent: gate::recent(&self.sent, now),
+            fruitless: self.closing.as_ref().map_or(0, |closing| closing.fruitless),
+            limits: &self.limits,
+            strategy: &self.strategy_settings,
+        })
     }
 
     /// Whether the market must be looked at over HTTP: the feed is silent and something is held.

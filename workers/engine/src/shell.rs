@@ -12,6 +12,7 @@ mod reports;
 use crate::desk::Desk;
 use crate::gate::{OpenIntent, touch};
 use crate::mind::{Draft, Mind};
+use crate::standing::Teller;
 use holdfast_core::registry::RejectReason;
 use holdfast_core::report::JournalHealth;
 use holdfast_core::time::{Span, Tick};
@@ -69,6 +70,7 @@ pub(crate) struct Shell {
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
+    teller: Teller,
     /// The venue recovered another signer from our signature: nothing is opened until this process is replaced.
     halted: Option<String>,
 }
@@ -102,6 +104,7 @@ impl Shell {
             said: None,
             guard_error: None,
             limit_told: false,
+            teller: Teller::default(),
             halted: None,
         }
     }

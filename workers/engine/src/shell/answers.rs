@@ -98,7 +98,7 @@ impl Shell {
             self.mind.book.on_unknown(now);
         }
         tracing::info!(attempt = closing.attempt, detail, "close");
-        self.mind.on_close_end(end, now);
+        self.mind.on_close_end(end, !moved.is_zero(), now);
         let Some(mut draft) = closing.draft else { return };
         draft.detail = format!("{}; {detail}", draft.detail);
         match (sent, rejected) {

@@ -162,7 +162,7 @@ mod tests {
     const CLOSE: fn() -> Done = || Done::Closed(closing(), Closed::gone());
 
     fn closing() -> Closing {
-        Closing { why: crate::strategy::Why::Stop, attempt: 0, due: at(0), draft: None }
+        Closing { why: crate::strategy::Why::Stop, attempt: 0, due: at(0), draft: None, fruitless: 0 }
     }
 
     #[test]

@@ -21,6 +21,10 @@ impl Shell {
         {
             self.limit_told = self.link.report(FromWorker::LimitHit { detail });
         }
+        let standing = self.mind.standing(now);
+        if self.teller.due(standing.as_ref(), now) && self.link.report(FromWorker::Standing(standing.clone())) {
+            self.teller.said(standing, now);
+        }
     }
 
     fn limit(&self) -> Option<String> {
