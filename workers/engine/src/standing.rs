@@ -59,7 +59,7 @@ fn capital(sight: &Sight<'_>) -> Option<String> {
     let resting = || account.orders.iter().filter(|o| !o.reduce_only);
     let held = others().try_fold(order, |sum, p| sum.checked_add(p.notional_usd.abs()));
     let all = resting().try_fold(held?, |sum, o| sum.checked_add(o.size.notional(o.px)?));
-    if all.is_none_or(|all| all > limit) && order <= limit {
+    if all.is_none_or(|all| all > limit) {
         let named = others().map(|p| format!("{} {}", p.coin, p.size));
         let named = named.chain(resting().map(|o| format!("an order of {} {}", o.coin, o.size)));
         let (first, count): (Vec<String>, usize) =
@@ -74,17 +74,12 @@ fn capital(sight: &Sight<'_>) -> Option<String> {
 }
 
 fn other(sight: &Sight<'_>) -> Option<String> {
-    let (limits, order) = (sight.limits, sight.strategy.order_usd);
+    let limits = sight.limits;
     if sight.instrument.is_some_and(|i| !i.unchanged) {
         return Some("the venue numbers or rounds the coin differently than when it was first traded here".to_owned());
     }
     if sight.instrument.is_some_and(|i| i.delisted) {
         return Some("the venue has delisted the coin".to_owned());
-    }
-    for (name, limit) in [("order_usd", limits.order_usd), ("exposure_usd", limits.exposure_usd)] {
-        if order > limit {
-            return Some(format!("strategy.order_usd {order} is above limits.{name} {limit}"));
-        }
     }
     if sight.requests_left.is_some_and(|left| left < limits.exit_reserve_requests) {
         return Some("the requests that are left at the venue are kept for exits".to_owned());
