@@ -20,6 +20,7 @@
 //! | `clock_skew` | venue time runs ahead (behind if negative) | ms, signed (5000) | until cleared |
 //! | `late_fill` | a cancelled order fills that much later all the same | ms (1000) | once |
 //! | `foreign_position` | a position appears without any order | signed size ("0.01") | once |
+//! | `foreign_spot_order` | an order that no client here placed rests in the spot pair | signed size ("1") | once |
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -53,11 +54,12 @@ pub enum Kind {
     ClockSkew,
     LateFill,
     ForeignPosition,
+    ForeignSpotOrder,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Latency,
         Self::HttpError,
         Self::GarbageBody,
@@ -76,6 +78,7 @@ impl Kind {
         Self::ClockSkew,
         Self::LateFill,
         Self::ForeignPosition,
+        Self::ForeignSpotOrder,
     ];
 
     /// Its name on the wire.
@@ -92,7 +95,8 @@ impl Kind {
             | Self::PartialFill
             | Self::SessionTerminated
             | Self::LateFill
-            | Self::ForeignPosition => true,
+            | Self::ForeignPosition
+            | Self::ForeignSpotOrder => true,
             Self::Latency
             | Self::HttpError
             | Self::FeedFreeze
@@ -199,6 +203,7 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
             Kind::DeadManIneligible => Value::from("373.47205"),
             Kind::ClockSkew => Value::from(5000),
             Kind::ForeignPosition => Value::from("0.01"),
+            Kind::ForeignSpotOrder => Value::from("1"),
             Kind::GarbageBody
             | Kind::DropAfterExecute
             | Kind::WsDrop
@@ -234,7 +239,7 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
         Kind::RateLimit => (matches!(given.as_str(), Some("ip" | "address")), "\"ip\" or \"address\""),
         Kind::DeadManIneligible => (decimal(&given).is_some_and(|v| !v.is_sign_negative()), "an amount of USD"),
         Kind::ClockSkew => (within(given.as_i64(), -31_536_000_000, 31_536_000_000), "milliseconds, signed"),
-        Kind::ForeignPosition => {
+        Kind::ForeignPosition | Kind::ForeignSpotOrder => {
             (decimal(&given).is_some_and(|v| !v.is_zero() && v.abs() < Decimal::from(1_000_000)), "a signed size")
         }
         Kind::GarbageBody => (path(&given), "\"/info\" or \"/exchange\""),

@@ -189,7 +189,8 @@ async fn inject(State(app): State<App>, body: Bytes) -> Response {
         | Fault::DeadManIneligible
         | Fault::ClockSkew
         | Fault::LateFill
-        | Fault::ForeignPosition => {}
+        | Fault::ForeignPosition
+        | Fault::ForeignSpotOrder => {}
     }
     if fault.until_boot_ms.is_none() {
         // Cutting is done once; only with a span does it go on.

@@ -7,6 +7,7 @@ mod account;
 mod market;
 mod orders;
 mod snapshot;
+mod spot;
 mod view;
 
 pub use account::{
@@ -16,6 +17,7 @@ pub use account::{
 pub use market::{Asset, AssetCtx, Book, Candle, Interval, Level, Universe, parse_meta};
 pub use orders::{OpenOrder, OrderStatus, StatusedOrder, parse_open_orders};
 pub use snapshot::{AccountSnapshot, DexScope, DexView};
+pub use spot::{SpotPairs, is_spot, parse_spot_meta};
 pub use view::Untellable;
 
 use crate::client::{ReadError, Venue};
@@ -44,6 +46,7 @@ enum Ask<'a> {
         dex: &'a Dex,
     },
     PerpDexs {},
+    SpotMeta {},
     AllMids {
         dex: &'a Dex,
     },
@@ -129,6 +132,14 @@ impl Venue {
             all.absorb(self.meta(dex, position).await?);
         }
         Ok(all)
+    }
+
+    /// The spot pairs, for cancelling what rests in one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn spot_pairs(&self) -> Result<SpotPairs, ReadError> {
+        parse_spot_meta(&self.post_info(&Ask::SpotMeta {}, COMMON).await?)
     }
 
     /// Markets of one dex with their contexts (mark, oracle, funding), in universe order.
