@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn every_other_cause_is_named() {
-        let rows: [(fn(&mut Sight<'_>), StandingCause, &str); 5] = [
+        type Change = fn(&mut Sight<'_>);
+        let rows: [(Change, StandingCause, &str); 5] = [
             (|s| s.fruitless = EXIT_TRIES, StandingCause::Exit, "engine flatten"),
             (
                 |s| s.instrument = s.instrument.map(|i| Instrument { unchanged: false, ..i }),
