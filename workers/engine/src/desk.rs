@@ -14,7 +14,7 @@ use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::clock;
 use holdfast_store::journal::{Entry, Intent, IntentKind, Recorded};
 use holdfast_venue_open::{OpenOrder, Opener};
-use holdfast_venue_reduce::client::ReadError;
+use holdfast_venue_reduce::client::{ReadError, Venue};
 use holdfast_venue_reduce::clock::VenueClock;
 use holdfast_venue_reduce::outcome::{Accepted, Outcome, RefusalClass, Unknown};
 use holdfast_venue_reduce::read::{AccountSnapshot, Asset, DexScope};
@@ -39,6 +39,8 @@ const LOOK_MAX_AGE_MS: u64 = 10_000;
 pub struct Desk {
     /// Sends what reduces, and reads for it.
     pub reduce: ReduceClient,
+    /// Reads for everything that is not a close: refused when only the weight kept for exits is left.
+    pub watch: Venue,
     /// The one door; absent when no permit was handed over.
     pub opener: Option<Opener>,
     /// The disk.
@@ -147,7 +149,7 @@ impl Desk {
     /// # Errors
     /// [`ReadError`]; the old mapping stands.
     pub async fn sample_clock(&self) -> Result<(), ReadError> {
-        let sample = self.reduce.venue().venue_time().await?;
+        let sample = self.watch.venue_time().await?;
         self.venue_clock.set(sample.clock());
         Ok(())
     }
@@ -278,7 +280,7 @@ impl Desk {
         if let Some(asset) = known {
             return Ok(asset);
         }
-        self.learn_asset().await?;
+        self.learn_asset(self.reduce.venue()).await?;
         self.asset.borrow().clone().ok_or_else(|| "the coin's rules are not known".to_owned())
     }
 

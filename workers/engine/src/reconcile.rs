@@ -13,6 +13,7 @@ use holdfast_core::time::Span;
 use holdfast_ipc::clock;
 use holdfast_store::journal::{Entry, FillRecord, HeldRecord, Intent, IntentKind};
 use holdfast_venue_reduce::action::{CancelCloid, CancelOid};
+use holdfast_venue_reduce::client::Venue;
 use holdfast_venue_reduce::read::{AccountSnapshot, DexScope, Fill, OrderRef, OrderStatus};
 use holdfast_venue_reduce::reduce::Timing;
 use holdfast_venue_reduce::status::OrderState;
@@ -129,7 +130,7 @@ impl Desk {
         };
         // Taken before the question: an answer about the past must not be judged by a later clock.
         let asked_ms = venue_clock.venue_ms(clock::now());
-        match self.reduce.venue().order_status(OrderRef::Cloid(cloid)).await {
+        match self.watch.order_status(OrderRef::Cloid(cloid)).await {
             Ok(status) => judge(&status, intent, asked_ms),
             Err(error) => Verdict::Wait(error.to_string()),
         }
@@ -164,7 +165,7 @@ impl Desk {
         let text = |e: holdfast_venue_reduce::client::ReadError| e.to_string();
         self.sample_clock().await.map_err(text)?;
         // First what closing needs; it does not need a journal.
-        self.learn_asset().await?;
+        self.learn_asset(&self.watch).await?;
         if !self.scribe.healthy() {
             return Err("the decision journal cannot be written".to_owned());
         }
@@ -178,7 +179,7 @@ impl Desk {
             let detail = format!("{more} more orders without an outcome");
             return Ok(Compared { clean: false, detail, account: None, settled, sends });
         }
-        let venue = self.reduce.venue();
+        let venue = &self.watch;
         let quota = venue.rate_limit().await.map_err(text)?;
         let foreign = self.look_back().await?;
         let snapshot = venue.account_snapshot(&DexScope::Every).await.map_err(text)?;
@@ -211,13 +212,13 @@ impl Desk {
         Ok(Compared { clean: true, detail, account: Some(view), settled, sends })
     }
 
-    pub(crate) async fn learn_asset(&self) -> Result<(), String> {
+    pub(crate) async fn learn_asset(&self, venue: &Venue) -> Result<(), String> {
         let now = clock::now();
         if self.asset.borrow().is_some() && self.universe_read.get().is_some_and(|at| now.since(at) < UNIVERSE_MAX_AGE)
         {
             return Ok(());
         }
-        let universe = self.reduce.venue().universe().await.map_err(|e| e.to_string())?;
+        let universe = venue.universe().await.map_err(|e| e.to_string())?;
         let asset = universe.asset(&self.coin).cloned();
         let missing = asset.is_none();
         *self.asset.borrow_mut() = asset;
@@ -234,7 +235,7 @@ impl Desk {
         if since == 0 {
             return Ok(0);
         }
-        let fills = self.reduce.venue().fills_since(since, None).await.map_err(|e| e.to_string())?;
+        let fills = self.watch.fills_since(since, None).await.map_err(|e| e.to_string())?;
         let mut foreign = 0;
         for fill in fills.iter().take(FILLS_MAX) {
             let record = fill_record(fill);

@@ -124,6 +124,10 @@ impl Shell {
                 self.adopt(view, now);
             }
         }
+        if quota.is_some() {
+            // Just read: the next look at it can wait its whole turn.
+            self.quota_at = now;
+        }
         let instrument = self.instrument();
         self.mind.on_reconciled(clean && current, instrument, quota);
         if self.said.as_ref() != Some(&detail) || clean {

@@ -145,7 +145,7 @@ pub(super) async fn perform(desk: &Desk, errand: Errand) -> Done {
             {
                 tracing::debug!("the order path's connection could not be kept open");
             }
-            let left = if quota { desk.reduce.venue().rate_limit().await.ok().map(|q| q.left()) } else { None };
+            let left = if quota { desk.watch.rate_limit().await.ok().map(|q| q.left()) } else { None };
             Done::Kept(left)
         }
     }

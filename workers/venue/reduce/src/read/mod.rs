@@ -20,6 +20,7 @@ pub use snapshot::{AccountSnapshot, DexScope, DexView};
 pub use spot::{SpotPairs, is_spot, parse_spot_meta};
 pub use view::Untellable;
 
+use crate::budget::{COMMON, LIGHT, ROLE};
 use crate::client::{ReadError, Venue};
 use crate::wire::{Address, Cloid, Dex, Oid};
 use serde::de::DeserializeOwned;
@@ -95,11 +96,6 @@ struct CandleAsk<'a> {
     start_time: u64,
     end_time: u64,
 }
-
-/// Weights of §5 of the venue's rules.
-const LIGHT: u32 = 2;
-const COMMON: u32 = 20;
-const ROLE: u32 = 60;
 
 pub(crate) fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, ReadError> {
     serde_json::from_slice(body).map_err(|e| ReadError::Shape(format!("{what}: {e}")))
