@@ -99,6 +99,11 @@ fn a_limit_used_up_by_another_position_restricts_and_is_named_and_ends_by_itself
     tree.fault(r#"{"kind":"foreign_position","coin":"ETH","value":"-5"}"#);
     let doc = tree.wait_mode(TradingMode::Active, s(30));
     assert!(doc.opening_blocked.is_none(), "{doc:#?}");
+    // What the status calls the journal's head is the checksum that ends the file.
+    tree.until("the head", s(5), |doc| {
+        let text = fs::read_to_string(tree.home.paths().decisions()).expect("a journal");
+        doc.journal.head.len() == 64 && text.ends_with(&format!("\"{}\"}}\n", doc.journal.head))
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The mind under a clock that is passed in.
 
+use super::closing::CLOSE_RETRY_MAX;
 use super::*;
 use holdfast_core::report::{PositionView, StandingCause};
 use holdfast_venue_reduce::wire::PriceRule;
