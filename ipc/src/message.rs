@@ -5,7 +5,7 @@ use holdfast_core::duty::Duty;
 use holdfast_core::ids::{Epoch, Generation, Role};
 pub use holdfast_core::message::ToWorker;
 use holdfast_core::report::{
-    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
+    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
 };
 use holdfast_core::time::Tick;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,8 @@ pub enum FromWorker {
         /// One line for people.
         detail: String,
     },
+    /// Engine: why its own gate refuses every opening for now, or that nothing standing does.
+    Standing(Option<Standing>),
     /// Deadman: progress of a reduce job.
     Job(JobProgress),
     /// Deadman: the venue's own switch.

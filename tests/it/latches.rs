@@ -86,6 +86,27 @@ fn a_kill_ordered_while_nothing_ran_is_obeyed_before_any_engine_is_born() {
 }
 
 #[test]
+fn a_limit_used_up_by_another_position_restricts_and_is_named_and_ends_by_itself() {
+    let tree = Tree::active();
+    tree.fault(r#"{"kind":"foreign_position","coin":"ETH","value":"5"}"#);
+    let used_up = [ModeReason::ReduceonlyMarginMmUtilHigh];
+    let doc = tree.until("the restriction", s(30), |doc| doc.mode_reasons == used_up);
+    let words = "opening blocked inside the engine: exposure limit 1000 USD used up by ETH 5";
+    assert_eq!((doc.trading_mode, doc.next_step.as_str()), (TradingMode::ReduceOnly, words));
+    assert!(doc.opening_blocked.is_some() && !doc.permit.live);
+    let text = tree.run(&["status"]).expect_code(0).out;
+    assert!(text.contains(words), "{text}");
+    tree.fault(r#"{"kind":"foreign_position","coin":"ETH","value":"-5"}"#);
+    let doc = tree.wait_mode(TradingMode::Active, s(30));
+    assert!(doc.opening_blocked.is_none(), "{doc:#?}");
+    // What the status calls the journal's head is the checksum that ends the file.
+    tree.until("the head", s(5), |doc| {
+        let text = fs::read_to_string(tree.home.paths().decisions()).expect("a journal");
+        doc.journal.head.len() == 64 && text.ends_with(&format!("\"{}\"}}\n", doc.journal.head))
+    });
+}
+
+#[test]
 fn a_position_nobody_ordered_holds_and_is_named() {
     let tree = Tree::active();
     let at = now();

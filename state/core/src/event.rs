@@ -4,7 +4,9 @@ use crate::command::{ControlReply, ControlRequest};
 use crate::duty::Duty;
 use crate::ids::{Generation, Role};
 use crate::message::ToWorker;
-use crate::report::{AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport};
+use crate::report::{
+    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
+};
 use crate::time::Tick;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -77,6 +79,8 @@ pub enum Event {
         /// Which, for people.
         detail: String,
     },
+    /// Why the engine's own gate refuses every opening, if something standing does.
+    Standing(Option<Standing>),
     /// Deadman reports on a reduce job.
     Job(JobProgress),
     /// The venue's own dead-man switch.

@@ -22,6 +22,7 @@
 
 extern crate alloc;
 
+pub mod checksum;
 pub mod command;
 pub mod drain;
 pub mod durable;

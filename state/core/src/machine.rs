@@ -20,7 +20,9 @@ use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, OWN_GAP, PROBATION, TICK};
 use crate::registry::{LatchReason, Profile};
-use crate::report::{AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth};
+use crate::report::{
+    AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, Standing, StandingCause,
+};
 use crate::resolve::{Inputs, Verdict, resolve};
 use crate::time::{Span, Tick};
 use crate::worker;
@@ -92,6 +94,8 @@ pub struct Machine {
     journal: Option<(Tick, JournalHealth)>,
     dead_man: Option<DeadManReport>,
     limit_hit: Option<String>,
+    /// Why the engine refuses every opening by itself.
+    standing: Option<Standing>,
     /// A restart might forget a latch: the disk does not take it.
     unsaved: bool,
     emergency_until: Option<Tick>,
@@ -146,6 +150,7 @@ impl Machine {
             journal: None,
             dead_man: None,
             limit_hit: None,
+            standing: None,
             unsaved: false,
             emergency_until: None,
             ipc_broken_until: None,
@@ -249,6 +254,11 @@ impl Machine {
                 out.push(Action::Log { text: format!("limit reached: {detail}") });
                 self.limit_hit = Some(detail);
             }
+            Event::Standing(standing) => {
+                let words = standing.as_ref().map_or("nothing standing blocks opening", |found| &found.detail);
+                out.push(Action::Log { text: format!("the engine's own gate: {words}") });
+                self.standing = standing;
+            }
             // Deadman works without an order of ours (nobody answered at our door, or we stood still): no opening meanwhile.
             Event::Job(progress) if progress.job == JobId::OWN => {
                 self.own_job = (progress.state != JobState::Flat).then_some(now);
@@ -319,6 +329,7 @@ impl Machine {
         let critical = |slot: &Slot| matches!(slot.role, Role::Sensor | Role::Engine | Role::Deadman);
         let journal_good =
             self.journal.as_ref().is_some_and(|(at, health)| now.since(*at) <= JOURNAL_MAX_AGE && health.healthy);
+        let stands = |cause| self.standing.as_ref().is_some_and(|standing| standing.cause == cause);
         Inputs {
             operator_deadman_expired: cause == Some(KillCause::OperatorDeadMan),
             killed: cause == Some(KillCause::Operator),
@@ -326,11 +337,14 @@ impl Machine {
             critical_worker_failed: self.slots.iter().any(|slot| critical(slot) && slot.state == State::Failed),
             worker_not_running: self.slots.iter().any(|slot| !slot.state.is_running(now)),
             ipc_broken: self.ipc_broken_until.is_some(),
-            containment: self.drain.is_active() || self.own_job.is_some_and(|heard| now.since(heard) <= JOB_SILENCE),
+            containment: self.drain.is_active()
+                || self.own_job.is_some_and(|heard| now.since(heard) <= JOB_SILENCE)
+                || stands(StandingCause::Exit),
             emergency: self.emergency_until.is_some(),
             paused: self.durable.paused_since_wall_ms.is_some(),
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
+            capital_used_up: stands(StandingCause::Capital),
             journal_unavailable: !journal_good || self.unsaved,
             input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),

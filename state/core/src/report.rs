@@ -2,6 +2,7 @@
 //!
 //! A reading says when it was taken; whether it is still fresh is decided where it is used.
 
+use crate::checksum::Checksum;
 use crate::ids::JobId;
 use crate::money::{Px, Sz, Szi, Usd};
 use crate::registry::{LatchReason, VenueDeadMan};
@@ -124,6 +125,8 @@ pub struct JournalHealth {
     pub entries: u64,
     /// Intents whose outcome is not known yet.
     pub unsettled: u32,
+    /// Checksum of the last entry, which vouches for every entry before it; absent while there is none.
+    pub head: Option<Checksum>,
 }
 
 /// The engine's answer to a request to reconcile.
@@ -236,6 +239,28 @@ pub struct DeadManReport {
     /// When it fires unless renewed, venue milliseconds since the epoch.
     pub fires_at_ms: Option<u64>,
     /// The venue's words when it is not armed.
+    pub detail: String,
+}
+
+/// What kind of standing cause makes the engine refuse every opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingCause {
+    /// The exposure limit or the margin is used up by what the engine does not manage.
+    Capital,
+    /// Its attempts to close move nothing.
+    Exit,
+    /// Anything else; the contract has no word for it, so it is shown and does not restrict the mode.
+    Other,
+}
+
+/// Why the engine's own gate refuses every opening for as long as this stands. It ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standing {
+    /// Its kind.
+    pub cause: StandingCause,
+    /// One line for people, bounded by the engine.
     pub detail: String,
 }
 

@@ -21,7 +21,7 @@ pub struct Inputs {
     pub worker_not_running: bool,
     /// A peer broke the protocol within the last ten seconds.
     pub ipc_broken: bool,
-    /// A flatten is under way.
+    /// A flatten is under way, or the engine's own exits do not succeed.
     pub containment: bool,
     /// Emergency reduce-only holds.
     pub emergency: bool,
@@ -31,6 +31,8 @@ pub struct Inputs {
     pub latched: bool,
     /// A hard limit of the engine was reached.
     pub limit_hit: bool,
+    /// The exposure limit or the margin is used up by what the engine does not manage.
+    pub capital_used_up: bool,
     /// The decision journal is unhealthy, or its health is unknown.
     pub journal_unavailable: bool,
     /// Market or account data are missing or stale.
@@ -66,6 +68,7 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
         ModeReason::ReduceonlyCortexForceReduceOnly => inputs.limit_hit,
         ModeReason::ReduceonlyIntentLedgerUnavailable => inputs.journal_unavailable,
         ModeReason::ReduceonlyRiskstateDegraded => degraded,
+        ModeReason::ReduceonlyMarginMmUtilHigh => inputs.capital_used_up,
         ModeReason::ReduceonlyInputMissingOrStale => inputs.input_missing,
         ModeReason::ReduceonlyShutdownDrain => inputs.stopping,
         // Producers of the status contract that do not exist in this build: nothing reports them, nothing clears them.
@@ -83,7 +86,6 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
         | ModeReason::ReduceonlyEvidenceChainNotGreen
         | ModeReason::ReduceonlyFeeModelHardStale
         | ModeReason::ReduceonlyPolicyStale
-        | ModeReason::ReduceonlyMarginMmUtilHigh
         | ModeReason::ReduceonlyWatchdogUnconfirmed
         | ModeReason::ReduceonlyDiskKillUnconfirmed
         | ModeReason::ReduceonlySessionKillUnconfirmed
@@ -117,12 +119,13 @@ mod tests {
             input_missing: bit(11),
             stopping: bit(12),
             latches_lost: bit(13),
+            capital_used_up: bit(14),
         }
     }
 
     #[test]
     fn active_only_when_nothing_at_all_restricts() {
-        for bits in 0..1 << 14 {
+        for bits in 0..1 << 15 {
             let verdict = resolve(&inputs(bits));
             assert_eq!(verdict.mode == TradingMode::Active, bits == 0, "INV-4 broken by {bits:b}");
             assert_eq!(verdict.reasons.is_empty(), bits == 0, "{bits:b}");
@@ -133,8 +136,8 @@ mod tests {
 
     #[test]
     fn one_more_restriction_never_relaxes() {
-        for bits in 0..1_u32 << 14 {
-            for extra in 0..14 {
+        for bits in 0..1_u32 << 15 {
+            for extra in 0..15 {
                 assert!(resolve(&inputs(bits | 1 << extra)).mode >= resolve(&inputs(bits)).mode);
             }
         }

@@ -57,6 +57,8 @@ pub struct StatusDoc {
     pub venue_url: String,
     /// The decision journal.
     pub journal: JournalStatus,
+    /// Why the engine's own gate refuses every opening, for as long as that stands; absent when nothing standing does.
+    pub opening_blocked: Option<String>,
     /// When this document was made, RFC 3339.
     pub generated_at: String,
     /// The same instant on the boot clock, for age checks on this host, in nanoseconds.

@@ -127,6 +127,7 @@ impl Driver {
             }
             FromWorker::Journal(health) => Event::Journal(health),
             FromWorker::LimitHit { detail } => Event::LimitHit { detail },
+            FromWorker::Standing(standing) => Event::Standing(standing),
             FromWorker::Job(progress) => Event::Job(progress),
             FromWorker::DeadMan(report) => Event::DeadMan(report),
             FromWorker::Duty(duty) => {

@@ -75,10 +75,11 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
         venue_url: facts.venue_url.clone(),
         journal: JournalStatus {
             events: view.journal.map_or(0, |journal| journal.entries),
-            head: String::new(),
+            head: view.journal.and_then(|journal| journal.head).map_or_else(String::new, |head| head.to_string()),
             durable: view.journal.is_some_and(|journal| journal.healthy) && facts.latches_on_disk,
             unsettled: view.journal.map_or(0, |journal| journal.unsettled),
         },
+        opening_blocked: view.standing.map(str::to_owned),
         generated_at: at(now),
         generated_boot_ns: now.0,
         next_step: next_step(&view, facts),
@@ -152,6 +153,7 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
         (TradingMode::ReduceOnly, _) if !view.latch.is_empty() && !view.reconcile_detail.is_empty() => {
             format!("waiting for reconciliation: {}", view.reconcile_detail)
         }
+        (TradingMode::ReduceOnly, _) if view.standing.is_some() => blocked_inside(view),
         (TradingMode::ReduceOnly, _) => {
             "wait: this clears by itself once every worker is ready and books agree; `engine logs` says what is slow"
                 .to_owned()
@@ -160,7 +162,12 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
             Some(incident) => {
                 format!("INCIDENT: {incident}; look at the venue; `engine heartbeat` takes this line away")
             }
-            None => String::new(),
+            None => blocked_inside(view),
         },
     }
+}
+
+/// What the engine's own gate says; empty when nothing standing blocks it.
+fn blocked_inside(view: &View<'_>) -> String {
+    view.standing.map_or_else(String::new, |standing| format!("opening blocked inside the engine: {standing}"))
 }

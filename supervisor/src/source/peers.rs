@@ -183,7 +183,7 @@ const fn may_say(role: Role, message: &FromWorker) -> bool {
         FromWorker::Market(_) | FromWorker::AccountUnknown { .. } => matches!(role, Role::Sensor),
         FromWorker::Account(_) => matches!(role, Role::Sensor | Role::Deadman),
         FromWorker::Trip(_) => matches!(role, Role::Sensor | Role::Engine),
-        FromWorker::Reconciled(_) | FromWorker::Journal(_) | FromWorker::LimitHit { .. } => {
+        FromWorker::Reconciled(_) | FromWorker::Journal(_) | FromWorker::LimitHit { .. } | FromWorker::Standing(_) => {
             matches!(role, Role::Engine)
         }
         FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) => matches!(role, Role::Deadman),
@@ -203,6 +203,7 @@ const fn kind_of(message: &FromWorker) -> &'static str {
         FromWorker::Reconciled(_) => "reconciled",
         FromWorker::Journal(_) => "journal",
         FromWorker::LimitHit { .. } => "limit_hit",
+        FromWorker::Standing(_) => "standing",
         FromWorker::Job(_) => "job",
         FromWorker::DeadMan(_) => "dead_man",
         FromWorker::Duty(_) => "duty",
@@ -280,15 +281,16 @@ mod tests {
         let said = |text: &str| serde_json::from_str::<FromWorker>(text).unwrap();
         let trip = r#"{"trip":{"reason":"WS_BOOK_GAP_RECONCILE_REQUIRED","detail":""}}"#;
         let all = [Role::Venue, Role::Deadman, Role::Sensor, Role::Api, Role::Engine];
-        let cases: [(&str, &[Role]); 11] = [
+        let cases: [(&str, &[Role]); 12] = [
             (r#"{"beat":{"seq":1,"progress":1,"sent":1}}"#, &all),
             (r#"{"ready":{"endpoint":null}}"#, &all),
             (r#"{"market":{"state":"fresh","last_good":1,"skew_ms":0}}"#, &[Role::Sensor]),
             (r#"{"account_unknown":{"detail":""}}"#, &[Role::Sensor]),
             (trip, &[Role::Sensor, Role::Engine]),
             (r#"{"reconciled":{"asked":1,"clean":true,"detail":""}}"#, &[Role::Engine]),
-            (r#"{"journal":{"healthy":true,"entries":1,"unsettled":0}}"#, &[Role::Engine]),
+            (r#"{"journal":{"healthy":true,"entries":1,"unsettled":0,"head":null}}"#, &[Role::Engine]),
             (r#"{"limit_hit":{"detail":""}}"#, &[Role::Engine]),
+            (r#"{"standing":{"cause":"capital","detail":""}}"#, &[Role::Engine]),
             (r#"{"dead_man":{"state":"ACTIVE","fires_at_ms":null,"detail":""}}"#, &[Role::Deadman]),
             (r#"{"duty":{"job":"flatten","kill":null,"paused_since_wall_ms":1}}"#, &[Role::Deadman]),
             (r#"{"emergency_reduce_only":{}}"#, &[Role::Api]),

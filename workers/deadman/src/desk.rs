@@ -14,10 +14,10 @@ use holdfast_venue_reduce::action::CancelOid;
 use holdfast_venue_reduce::client::{IDLE_LINES_MAX, ReadError};
 use holdfast_venue_reduce::clock::VenueClock;
 use holdfast_venue_reduce::outcome::{Outcome, RefusalClass};
-use holdfast_venue_reduce::read::{AccountRole, AccountSnapshot, Asset, DexView, Universe};
+use holdfast_venue_reduce::read::{AccountRole, AccountSnapshot, Asset, DexView, SpotPairs, Universe, is_spot};
 use holdfast_venue_reduce::reduce::{ReduceClient, Sent, Timing};
 use holdfast_venue_reduce::reduction::{Ask, NotAReduction, Reduction};
-use holdfast_venue_reduce::wire::{Cloid, Dex, Oid, Side, Tif};
+use holdfast_venue_reduce::wire::{AssetIndex, Cloid, Dex, Oid, Side, Tif};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(crate) struct Desk {
     client: ReduceClient,
     dexes: RefCell<Vec<Dex>>,
     markets: RefCell<BTreeMap<Dex, Universe>>,
+    /// Read when the first order in a spot pair is seen.
+    spot: RefCell<SpotPairs>,
     venue_clock: Cell<Option<VenueClock>>,
     account: RefCell<Option<AccountSnapshot>>,
     unreachable_since: Cell<Option<Tick>>,
@@ -60,6 +62,7 @@ impl Desk {
             client,
             dexes: RefCell::default(),
             markets: RefCell::default(),
+            spot: RefCell::default(),
             venue_clock: Cell::new(None),
             account: RefCell::new(None),
             unreachable_since: Cell::new(None),
@@ -236,6 +239,33 @@ impl Desk {
         markets.iter().map(found).collect()
     }
 
+    /// Indices to cancel by: any order the account can have is in a perpetual or in a spot pair.
+    async fn indices(&self, markets: &[&Market]) -> Vec<Result<AssetIndex, String>> {
+        let (pairs, perps): (Vec<&Market>, Vec<&Market>) = markets.iter().partition(|market| is_spot(&market.coin));
+        let (spot, assets) = tokio::join!(self.learn_spot(&pairs), self.assets(&perps));
+        let mut assets = assets.into_iter();
+        let index = |market: &&Market| {
+            if !is_spot(&market.coin) {
+                let asset = assets.next().unwrap_or_else(|| Err(format!("no answer about {}", market.coin)));
+                return asset.map(|asset| asset.index);
+            }
+            self.spot.borrow().index(&market.coin).ok_or_else(|| match &spot {
+                Err(why) => why.clone(),
+                Ok(()) => format!("the venue lists no spot pair {}", market.coin),
+            })
+        };
+        markets.iter().map(index).collect()
+    }
+
+    async fn learn_spot(&self, pairs: &[&Market]) -> Result<(), String> {
+        let missing = pairs.iter().any(|market| self.spot.borrow().index(&market.coin).is_none());
+        if missing {
+            let learnt = self.client.venue().spot_pairs().await.map_err(|e| format!("spot pairs: {e}"))?;
+            *self.spot.borrow_mut() = learnt;
+        }
+        Ok(())
+    }
+
     fn timing(&self, valid: Span) -> Timing {
         // Without a comparison of the clocks the wall clock is the best there is; a wrong one costs a refusal.
         let now_ms = self.venue_clock.get().map_or_else(clock::wall_ms, |venue| venue.venue_ms(clock::now()));
@@ -253,9 +283,9 @@ impl Desk {
         let mut words = None;
         let mut said = Vec::with_capacity(orders.len());
         let markets: Vec<&Market> = orders.iter().map(|order| &order.market).collect();
-        for (order, asset) in orders.iter().zip(self.assets(&markets).await) {
-            match asset {
-                Ok(asset) => cancels.push(CancelOid { asset: asset.index, oid: Oid(order.oid) }),
+        for (order, index) in orders.iter().zip(self.indices(&markets).await) {
+            match index {
+                Ok(asset) => cancels.push(CancelOid { asset, oid: Oid(order.oid) }),
                 Err(why) => {
                     words.get_or_insert(why);
                     said.push(Said::Refused(Objection::Other));

@@ -29,6 +29,7 @@ mod watch;
 use holdfast_ipc::clock;
 use holdfast_ipc::settings::LiveNetwork;
 use holdfast_kit::{Ctx, Exit};
+use holdfast_venue_reduce::budget;
 use holdfast_venue_reduce::client::{Venue, VenueConfig};
 use holdfast_venue_reduce::nonce::Nonces;
 use holdfast_venue_reduce::reduce::ReduceClient;
@@ -68,6 +69,8 @@ fn set_up(ctx: &Ctx) -> Result<desk::Desk, String> {
     };
     let mut config = VenueConfig::new(url, network, account, clock::now);
     config.total_timeout = ANSWER_WITHIN;
+    let paper = boot.settings.profile == holdfast_core::registry::Profile::Paper;
+    config.share = if paper { budget::PAPER } else { budget::DEADMAN };
     let venue = Venue::new(config).map_err(|e| e.to_string())?;
     let nonces = Nonces::open_background(&ctx.home.deadman_nonce(), key.address()).unwrap_or_else(|error| {
         tracing::error!(%error, "nonces cannot be stored; reducing goes on without");

@@ -39,8 +39,8 @@ pub struct Book {
     moved: Option<Tick>,
     /// Since when an order of ours may have moved anything: the next reading that must know of it is simply believed.
     blur: Option<Tick>,
-    /// An order of ours is on its way: a reading may know its effect before we do.
-    in_flight: bool,
+    /// Orders of ours on their way: a reading may know their effect before we do.
+    in_flight: u8,
 }
 
 impl Book {
@@ -50,7 +50,7 @@ impl Book {
             return Vec::new();
         }
         let found = positions(&view);
-        if self.in_flight {
+        if self.in_flight > 0 {
             self.account = Some(view);
             return Vec::new();
         }
@@ -107,16 +107,22 @@ impl Book {
 
     /// An order of ours is about to be sent: until it is answered, readings are kept and not compared.
     pub const fn on_sending(&mut self) {
-        self.in_flight = true;
+        self.in_flight = self.in_flight.saturating_add(1);
     }
 
     /// The order was answered, or nobody will: what was read meanwhile may already agree with what it did.
     pub fn on_answered(&mut self, coin: &str, moved: Szi, now: Tick) {
-        self.in_flight = false;
+        self.in_flight = self.in_flight.saturating_sub(1);
         self.on_executed(coin, moved, now);
-        if self.account.as_ref().is_some_and(|view| positions(view) == self.expected) {
+        if self.in_flight == 0 && self.account.as_ref().is_some_and(|view| positions(view) == self.expected) {
             self.moved = None;
         }
+    }
+
+    /// An order of ours can do nothing more and was not answered: the next reading from now on is believed as it is.
+    pub const fn on_overdue(&mut self, now: Tick) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.on_unknown(now);
     }
 
     /// An order of ours was answered: so much was executed.
@@ -138,14 +144,14 @@ impl Book {
     }
 
     /// Nobody knows what an order of ours did: the next reading from now on is believed as it is.
-    pub fn on_unknown(&mut self, now: Tick) {
+    pub const fn on_unknown(&mut self, now: Tick) {
         self.blur = Some(now);
     }
 
     /// Whether the readings have caught up with our own orders.
     #[must_use]
     pub const fn settled(&self) -> bool {
-        self.adopted && !self.in_flight && self.moved.is_none() && self.blur.is_none()
+        self.adopted && self.in_flight == 0 && self.moved.is_none() && self.blur.is_none()
     }
 
     /// The position in a coin by the best knowledge there is, however old; the caller decides what age it accepts.
@@ -288,6 +294,23 @@ mod tests {
         assert!(!book.settled(), "it may have been asked before");
         assert!(book.on_account(view(700, "0.5")).is_empty());
         assert!(book.settled());
+    }
+
+    #[test]
+    fn an_opening_that_expired_unanswered_is_found_in_the_next_reading_and_not_counted_twice() {
+        let mut book = Book::default();
+        book.on_account(view(1, "0"));
+        book.on_sending();
+        book.on_account(view(1000, "0.5"));
+        assert_eq!(book.position("BTC"), Some(Szi::FLAT), "not believed while it is on its way");
+        book.on_overdue(at(1501));
+        assert!(book.on_account(view(2100, "0.5")).is_empty());
+        assert_eq!(book.position("BTC"), Some(szi("0.5")), "known, and can be closed, without the answer");
+        book.on_sending();
+        book.on_answered("BTC", szi("-0.5"), at(2200));
+        book.on_unknown(at(2300));
+        assert!(book.on_account(view(2900, "0")).is_empty());
+        assert_eq!((book.position("BTC"), book.settled()), (Some(Szi::FLAT), true));
     }
 
     #[test]

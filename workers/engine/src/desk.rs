@@ -14,7 +14,7 @@ use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::clock;
 use holdfast_store::journal::{Entry, Intent, IntentKind, Recorded};
 use holdfast_venue_open::{OpenOrder, Opener};
-use holdfast_venue_reduce::client::ReadError;
+use holdfast_venue_reduce::client::{ReadError, Venue};
 use holdfast_venue_reduce::clock::VenueClock;
 use holdfast_venue_reduce::outcome::{Accepted, Outcome, RefusalClass, Unknown};
 use holdfast_venue_reduce::read::{AccountSnapshot, Asset, DexScope};
@@ -39,6 +39,8 @@ const LOOK_MAX_AGE_MS: u64 = 10_000;
 pub struct Desk {
     /// Sends what reduces, and reads for it.
     pub reduce: ReduceClient,
+    /// Reads for everything that is not a close: refused when only the weight kept for exits is left.
+    pub watch: Venue,
     /// The one door; absent when no permit was handed over.
     pub opener: Option<Opener>,
     /// The disk.
@@ -57,6 +59,8 @@ pub struct Desk {
     pub epoch: Epoch,
     /// Bound of immediate orders in hundredths of a percent.
     pub slippage_bps: u32,
+    /// Moves when a close leaves, and again when its answer is there.
+    pub(crate) sends: Cell<u64>,
 }
 
 /// Boot-clock instants of one opening.
@@ -109,6 +113,11 @@ impl Closed {
     const fn unsent(end: CloseEnd, rejected: Option<RejectReason>, detail: String) -> Self {
         Self { end, sent: None, moved: Szi::FLAT, unknown: false, rejected, detail }
     }
+
+    /// Nothing was left to close.
+    pub(crate) fn gone() -> Self {
+        Self::unsent(CloseEnd::Flat, None, "the position is gone".to_owned())
+    }
 }
 
 impl Desk {
@@ -124,12 +133,23 @@ impl Desk {
         self.venue_clock.get().map_or_else(clock::wall_ms, |c| c.venue_ms(clock::now()))
     }
 
+    /// Moves when a close leaves, and again when its answer is there: a reading of the account is ahead of every close
+    /// or behind it only if this did not move since before its first question.
+    #[must_use]
+    pub const fn sends(&self) -> u64 {
+        self.sends.get()
+    }
+
+    fn count_send(&self) {
+        self.sends.set(self.sends.get().wrapping_add(1));
+    }
+
     /// Asks the venue for its clock.
     ///
     /// # Errors
     /// [`ReadError`]; the old mapping stands.
     pub async fn sample_clock(&self) -> Result<(), ReadError> {
-        let sample = self.reduce.venue().venue_time().await?;
+        let sample = self.watch.venue_time().await?;
         self.venue_clock.set(sample.clock());
         Ok(())
     }
@@ -216,9 +236,12 @@ impl Desk {
     /// Closes the position in the strategy's coin, as much as is provably a reduction. `touch` is a fresh best bid and
     /// ask if the feed has one; `attempt` widens the bound.
     pub async fn close(&self, attempt: u32, touch: Option<(Px, Px)>) -> Closed {
-        let Some(asset) = self.asset.borrow().clone() else {
-            let why = "the coin's rules are not known".to_owned();
-            return Closed::unsent(CloseEnd::Again, Some(RejectReason::InstrumentMetadataMissing), why);
+        let asset = match tokio::time::timeout(CLOSE_READ_DEADLINE, self.known_asset()).await {
+            Ok(Ok(asset)) => asset,
+            Ok(Err(why)) => {
+                return Closed::unsent(CloseEnd::Again, Some(RejectReason::InstrumentMetadataMissing), why);
+            }
+            Err(_) => return Closed::unsent(CloseEnd::Again, None, "the venue does not answer".to_owned()),
         };
         let scope = DexScope::Only(vec![asset.dex.clone()]);
         let reads = async {
@@ -235,7 +258,7 @@ impl Desk {
             Err(_) => return Closed::unsent(CloseEnd::Again, None, "the venue does not answer".to_owned()),
         };
         let Some(position) = account.position(&self.coin).filter(|p| !p.szi().is_zero()) else {
-            return Closed::unsent(CloseEnd::Flat, None, "the position is gone".to_owned());
+            return Closed::gone();
         };
         let side = Side::of(position.szi().is_short());
         let reference = match (touch, side) {
@@ -251,13 +274,23 @@ impl Desk {
         self.send_close(&asset, &account, bound, side, position.szi()).await
     }
 
+    /// The coin's rules; asks for them when no comparison has learnt them yet. A close does not wait for one.
+    async fn known_asset(&self) -> Result<Asset, String> {
+        let known = self.asset.borrow().clone();
+        if let Some(asset) = known {
+            return Ok(asset);
+        }
+        self.learn_asset(self.reduce.venue()).await?;
+        self.asset.borrow().clone().ok_or_else(|| "the coin's rules are not known".to_owned())
+    }
+
     async fn send_close(&self, asset: &Asset, account: &AccountSnapshot, bound: Px, side: Side, before: Szi) -> Closed {
         let now_ms = self.venue_now_ms();
         let key = key(&self.account, &self.coin, IntentKind::Close, side.is_buy(), now_ms);
         let ask = Ask { account, asset, bound, tif: Tif::Ioc, cloid: Cloid::new(key.cloid_bytes), now: clock::now() };
         let reduction = match Reduction::within(&ask) {
             Ok(reduction) => reduction,
-            Err(NotAReduction::Flat) => return Closed::unsent(CloseEnd::Flat, None, "the position is gone".to_owned()),
+            Err(NotAReduction::Flat) => return Closed::gone(),
             Err(error) => return Closed::unsent(CloseEnd::Again, None, error.to_string()),
         };
         let (size, px) = (reduction.sz(), reduction.px());
@@ -275,7 +308,9 @@ impl Desk {
             position_before: before,
         };
         let noted = self.scribe.note(Entry::Intent(intent));
+        self.count_send();
         let sent = self.reduce.close(reduction, at).await;
+        self.count_send();
         let outcome = sent.single().cloned().unwrap_or_else(|| Outcome::Unknown(Unknown::Shape("no verdict".into())));
         let (recorded, executed) = record(&outcome);
         let entry = Entry::Outcome { cloid: key.cloid, outcome: recorded.clone() };

@@ -143,14 +143,18 @@ fn authority(facts: &Facts<'_>) -> Result<(), RejectReason> {
     if facts.memory.unsettled().next().is_some() || !facts.book.settled() {
         return Err(RejectReason::FeedbackLoopGuardActive);
     }
-    let recent = facts.sent.iter().filter(|sent| facts.now.since(**sent) < MINUTE).count();
-    if recent >= usize::try_from(facts.limits.orders_per_minute).unwrap_or(usize::MAX) {
+    if recent(facts.sent, facts.now) >= usize::try_from(facts.limits.orders_per_minute).unwrap_or(usize::MAX) {
         return Err(RejectReason::ChurnBreakerActive);
     }
     if facts.requests_left.is_none_or(|left| left < facts.limits.exit_reserve_requests) {
         return Err(RejectReason::RateLimitBrownout);
     }
     Ok(())
+}
+
+/// Opening orders sent within the last minute.
+pub(crate) fn recent(sent: &VecDeque<Tick>, now: Tick) -> usize {
+    sent.iter().filter(|sent| now.since(**sent) < MINUTE).count()
 }
 
 /// The order itself: a trustworthy price, a legal size.

@@ -26,6 +26,7 @@ pub mod reconcile;
 pub mod scribe;
 mod setup;
 mod shell;
+pub mod standing;
 pub mod strategy;
 
 use holdfast_core::ids::Role;

@@ -4,28 +4,27 @@
 //! * Closing is wished for at any price, with or without a permit, and is wished again until the venue shows it flat.
 //! * While the market feed is silent and a position is held, another look at the market is wished for.
 
+mod closing;
+
+pub use closing::{CloseEnd, Closing};
+
 use crate::bars::{Bar, Bars};
 use crate::book::{Book, Drift};
 use crate::gate::{self, Facts, Instrument, OpenIntent};
 use crate::loss::{Change, Guard};
+use crate::standing::{Sight, standing};
 use crate::strategy::{Holding, Strategy, Want, Why};
 use holdfast_core::ids::Epoch;
 use holdfast_core::limits::MARKET_MAX_AGE;
 use holdfast_core::money::{Px, Szi, Usd};
 use holdfast_core::registry::RejectReason;
-use holdfast_core::report::{AccountView, MarketState};
+use holdfast_core::report::{AccountView, MarketState, Standing};
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::feed::MarketView;
 use holdfast_ipc::settings::{LimitSettings, StrategySettings};
 use holdfast_store::journal::Memory;
 use std::collections::VecDeque;
 
-/// Pause after the first failed close; each further one doubles it.
-const CLOSE_RETRY_FIRST: Span = Span::from_ms(250);
-/// Longest pause between attempts to close.
-const CLOSE_RETRY_MAX: Span = Span::from_ms(4000);
-/// Pause after the venue said that our requests are spent: it grants one action every ten seconds.
-const THROTTLED_RETRY: Span = Span::from_ms(11_500);
 /// How often the market is looked at over HTTP while the feed is silent and a position is held.
 const LOOK_EVERY: Span = Span::from_ms(1000);
 /// Opening orders remembered for the rate limit.
@@ -51,30 +50,6 @@ pub enum Wish {
     Open(Box<OpenIntent>, Draft),
     /// Say that nothing, or a refusal, came of a bar.
     Tell(Draft, Option<RejectReason>),
-}
-
-/// A close under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closing {
-    /// Why.
-    pub why: Why,
-    /// Attempts made so far.
-    pub attempt: u32,
-    /// Not before.
-    pub due: Tick,
-    /// Whether the cockpit was told.
-    pub draft: Option<Draft>,
-}
-
-/// How an attempt to close ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseEnd {
-    /// The venue shows no position.
-    Flat,
-    /// Part or nothing was executed, or it is not known.
-    Again,
-    /// The venue counts our requests as spent.
-    Throttled,
 }
 
 /// What the shell knows and the mind does not.
@@ -233,7 +208,7 @@ impl Mind {
             market: self.market.as_ref(),
             instrument: self.instrument,
             guard,
-            // One errand at a time, and none while an outcome is unknown: nothing else can be in flight.
+            // An opening starts only when nothing else is under way, and none while an outcome is unknown.
             in_flight_usd: Usd::ZERO,
             sent: &self.sent,
             requests_left: self.requests_left,
@@ -263,40 +238,19 @@ impl Mind {
         }
     }
 
-    fn begin_close(&mut self, why: Why, px: Px, now: Tick) {
-        if self.closing.is_some() {
-            return;
-        }
-        let (bar, signal_bps) = self.last.as_ref().map_or((self.bar_count, 0), |d| (d.bar, d.signal_bps));
-        let draft = Draft { bar, close: px, signal_bps, detail: why.as_str().to_owned() };
-        self.closing = Some(Closing { why, attempt: 0, due: now, draft: Some(draft) });
-    }
-
-    /// The close to try now, if one is due.
-    pub fn close_due(&mut self, now: Tick) -> Option<Closing> {
-        let closing = self.closing.as_mut().filter(|c| now >= c.due)?;
-        let due = closing.clone();
-        closing.attempt = closing.attempt.saturating_add(1);
-        closing.draft = None;
-        Some(due)
-    }
-
-    /// How that attempt ended. It is tried again, wider, until the venue shows the position gone.
-    pub fn on_close_end(&mut self, end: CloseEnd, now: Tick) {
-        let Some(closing) = self.closing.as_mut() else { return };
-        let pause = match end {
-            CloseEnd::Flat => {
-                self.closing = None;
-                self.since_bar = None;
-                return;
-            }
-            CloseEnd::Throttled => THROTTLED_RETRY,
-            CloseEnd::Again => {
-                let doubled = CLOSE_RETRY_FIRST.0.saturating_mul(1 << closing.attempt.min(6));
-                Span(doubled).min(CLOSE_RETRY_MAX)
-            }
-        };
-        closing.due = now.after(pause);
+    /// Why every opening will be refused until something changes, if so.
+    #[must_use]
+    pub fn standing(&self, now: Tick) -> Option<Standing> {
+        standing(&Sight {
+            now,
+            book: &self.book,
+            instrument: self.instrument,
+            requests_left: self.requests_left,
+            sent: gate::recent(&self.sent, now),
+            fruitless: self.closing.as_ref().map_or(0, |closing| closing.fruitless),
+            limits: &self.limits,
+            strategy: &self.strategy_settings,
+        })
     }
 
     /// Whether the market must be looked at over HTTP: the feed is silent and something is held.

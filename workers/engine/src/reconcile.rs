@@ -13,6 +13,7 @@ use holdfast_core::time::Span;
 use holdfast_ipc::clock;
 use holdfast_store::journal::{Entry, FillRecord, HeldRecord, Intent, IntentKind};
 use holdfast_venue_reduce::action::{CancelCloid, CancelOid};
+use holdfast_venue_reduce::client::Venue;
 use holdfast_venue_reduce::read::{AccountSnapshot, DexScope, Fill, OrderRef, OrderStatus};
 use holdfast_venue_reduce::reduce::Timing;
 use holdfast_venue_reduce::status::OrderState;
@@ -46,6 +47,8 @@ pub struct Compared {
     pub account: Option<AccountView>,
     /// Orders were settled: what they did is in readings from now on.
     pub settled: usize,
+    /// [`Desk::sends`] before the first question: when it has moved since, the answer is void.
+    pub sends: u64,
 }
 
 /// What an order's status says about an order whose outcome was not known.
@@ -127,7 +130,7 @@ impl Desk {
         };
         // Taken before the question: an answer about the past must not be judged by a later clock.
         let asked_ms = venue_clock.venue_ms(clock::now());
-        match self.reduce.venue().order_status(OrderRef::Cloid(cloid)).await {
+        match self.watch.order_status(OrderRef::Cloid(cloid)).await {
             Ok(status) => judge(&status, intent, asked_ms),
             Err(error) => Verdict::Wait(error.to_string()),
         }
@@ -149,39 +152,44 @@ impl Desk {
 
     /// One bounded attempt to compare everything.
     pub async fn reconcile(&self) -> Compared {
-        let dirty = |detail: String| Compared { clean: false, detail, account: None, settled: 0 };
-        match tokio::time::timeout(ATTEMPT_DEADLINE, self.compare()).await {
+        let sends = self.sends();
+        let dirty = |detail: String| Compared { clean: false, detail, account: None, settled: 0, sends };
+        match tokio::time::timeout(ATTEMPT_DEADLINE, self.compare(sends)).await {
             Ok(Ok(compared)) => compared,
             Ok(Err(why)) => dirty(why),
             Err(_) => dirty("the venue does not answer in time".to_owned()),
         }
     }
 
-    async fn compare(&self) -> Result<Compared, String> {
+    async fn compare(&self, sends: u64) -> Result<Compared, String> {
         let text = |e: holdfast_venue_reduce::client::ReadError| e.to_string();
         self.sample_clock().await.map_err(text)?;
         // First what closing needs; it does not need a journal.
-        self.learn_asset().await?;
+        self.learn_asset(&self.watch).await?;
         if !self.scribe.healthy() {
             return Err("the decision journal cannot be written".to_owned());
         }
         let (settled, left) = self.settle().await;
         if !left.is_empty() {
-            return Ok(Compared { clean: false, detail: left.join("; "), account: None, settled });
+            return Ok(Compared { clean: false, detail: left.join("; "), account: None, settled, sends });
         }
         let more = self.scribe.memory().unsettled().count();
         if more > 0 {
             // A round asks for a bounded number.
             let detail = format!("{more} more orders without an outcome");
-            return Ok(Compared { clean: false, detail, account: None, settled });
+            return Ok(Compared { clean: false, detail, account: None, settled, sends });
         }
-        let venue = self.reduce.venue();
+        let venue = &self.watch;
         let quota = venue.rate_limit().await.map_err(text)?;
         let foreign = self.look_back().await?;
         let snapshot = venue.account_snapshot(&DexScope::Every).await.map_err(text)?;
         let view = snapshot.view(Some(quota.left())).map_err(|why| why.to_string())?;
         if let Some(cancelled) = self.cancel_leftovers(&snapshot).await {
-            return Ok(Compared { clean: false, detail: cancelled, account: Some(view), settled });
+            return Ok(Compared { clean: false, detail: cancelled, account: Some(view), settled, sends });
+        }
+        if sends != self.sends() {
+            // Not worth a line in the journal: what was read may be from before the close or from after it.
+            return Err("a close was sent meanwhile; comparing again".to_owned());
         }
         let found: BTreeMap<String, Szi> =
             view.positions.iter().filter(|p| !p.size.is_zero()).map(|p| (p.coin.clone(), p.size)).collect();
@@ -201,16 +209,16 @@ impl Desk {
         let entry = Entry::Reconciled { held, venue_ms: snapshot.venue_time_ms, changes: changes.clone() };
         self.scribe.append(entry).await.map_err(|e| e.to_string())?;
         let detail = if changes.is_empty() { "books agree".to_owned() } else { format!("adopted: {changes}") };
-        Ok(Compared { clean: true, detail, account: Some(view), settled })
+        Ok(Compared { clean: true, detail, account: Some(view), settled, sends })
     }
 
-    async fn learn_asset(&self) -> Result<(), String> {
+    pub(crate) async fn learn_asset(&self, venue: &Venue) -> Result<(), String> {
         let now = clock::now();
         if self.asset.borrow().is_some() && self.universe_read.get().is_some_and(|at| now.since(at) < UNIVERSE_MAX_AGE)
         {
             return Ok(());
         }
-        let universe = self.reduce.venue().universe().await.map_err(|e| e.to_string())?;
+        let universe = venue.universe().await.map_err(|e| e.to_string())?;
         let asset = universe.asset(&self.coin).cloned();
         let missing = asset.is_none();
         *self.asset.borrow_mut() = asset;
@@ -227,7 +235,7 @@ impl Desk {
         if since == 0 {
             return Ok(0);
         }
-        let fills = self.reduce.venue().fills_since(since, None).await.map_err(|e| e.to_string())?;
+        let fills = self.watch.fills_since(since, None).await.map_err(|e| e.to_string())?;
         let mut foreign = 0;
         for fill in fills.iter().take(FILLS_MAX) {
             let record = fill_record(fill);

@@ -7,6 +7,7 @@
 //!   entries are accepted again. What happened meanwhile is not in it, so books are compared before anything is opened.
 
 use crate::loss::Guard;
+use holdfast_core::checksum::Checksum;
 use holdfast_core::report::JournalHealth;
 use holdfast_core::time::Span;
 use holdfast_ipc::clock;
@@ -46,6 +47,8 @@ enum Job {
 #[derive(Default)]
 struct Shared {
     memory: Mutex<Memory>,
+    /// Checksum of the last entry in `memory`; changed only while that is held.
+    head: Mutex<Option<Checksum>>,
     /// The journal is open and no write has failed.
     open: AtomicBool,
     /// The disk has not answered in time; cleared by its next answer.
@@ -105,6 +108,7 @@ impl Scribe {
             };
             if let Some(journal) = &journal {
                 *lock(&theirs.memory) = journal.memory().clone();
+                *lock(&theirs.head) = journal.head();
                 theirs.open.store(true, Ordering::SeqCst);
             }
             // Nobody waits any more only when the process ends.
@@ -183,7 +187,8 @@ impl Scribe {
     /// For the supervisor.
     #[must_use]
     pub fn health(&self) -> JournalHealth {
-        self.memory().health(self.healthy())
+        let memory = self.memory();
+        memory.health(self.healthy(), *lock(&self.shared.head))
     }
 
     fn send(&self, job: Job) -> Result<(), ScribeError> {
@@ -206,8 +211,8 @@ impl Scribe {
     }
 }
 
-fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write(queue: &Receiver<Job>, mut journal: Option<Journal>, mut cell: Option<Cell<Guard>>, shared: &Shared) {
@@ -255,7 +260,10 @@ fn carry_out(job: Job, journal: Option<&mut Journal>, cell: Option<&mut Cell<Gua
 fn reopen(journal: &mut Journal, shared: &Shared) {
     match journal.reopen(clock::wall_ms()) {
         Ok(()) => {
-            lock(&shared.memory).clone_from(journal.memory());
+            let mut memory = lock(&shared.memory);
+            memory.clone_from(journal.memory());
+            *lock(&shared.head) = journal.head();
+            drop(memory);
             // Counted before entries are accepted: whoever sees it open sees that it was closed.
             shared.reopened.fetch_add(1, Ordering::SeqCst);
             shared.open.store(true, Ordering::SeqCst);
@@ -269,7 +277,9 @@ fn append(journal: Option<&mut Journal>, at_ms: u64, entry: &Entry, shared: &Sha
     let journal = journal.ok_or_else(|| ScribeError::Failed("the journal is not open".to_owned()))?;
     match journal.append(at_ms, entry) {
         Ok(_) => {
-            lock(&shared.memory).apply(entry);
+            let mut memory = lock(&shared.memory);
+            memory.apply(entry);
+            *lock(&shared.head) = journal.head();
             Ok(())
         }
         Err(error) => {

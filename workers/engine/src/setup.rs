@@ -9,6 +9,7 @@ use holdfast_ipc::clock;
 use holdfast_ipc::permit::PermitReader;
 use holdfast_ipc::settings::LiveNetwork;
 use holdfast_venue_open::{Opener, OpenerError};
+use holdfast_venue_reduce::budget;
 use holdfast_venue_reduce::client::{ConfigError, Venue, VenueConfig};
 use holdfast_venue_reduce::nonce::Nonces;
 use holdfast_venue_reduce::reduce::ReduceClient;
@@ -17,13 +18,6 @@ use holdfast_venue_reduce::wire::{Address, BadId, Network};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// Request weight per minute of a real venue that this worker may use: what the sensor leaves, less some for deadman.
-const LIVE_WEIGHT: u32 = 240;
-/// How much of it is kept for exits.
-const LIVE_EXIT_RESERVE: u32 = 60;
-/// The paper venue is ours and takes what we ask.
-const PAPER_WEIGHT: u32 = 100_000;
 
 /// Why the engine cannot work at all. Risk: none is added; deadman and the operator can still close.
 #[derive(Debug, Error)]
@@ -62,11 +56,7 @@ pub(crate) fn desk(boot: &Bootstrap, home: &Home, scribe: Scribe) -> Result<Desk
         (Profile::Monitor, _) => return Err(SetupError::Missing("trading profile: a monitor cannot trade")),
     };
     let mut config = VenueConfig::new(url, network, account.parse::<Address>()?, clock::now);
-    if boot.settings.profile == Profile::Paper {
-        config.weight_per_minute = PAPER_WEIGHT;
-    } else {
-        (config.weight_per_minute, config.exit_reserve) = (LIVE_WEIGHT, LIVE_EXIT_RESERVE);
-    }
+    config.share = if boot.settings.profile == Profile::Paper { budget::PAPER } else { budget::ENGINE };
     let venue = Venue::new(config)?;
     let key = Arc::new(AgentKey::load(&home.engine_key())?);
     let nonces = Nonces::open(&home.engine_nonce(), key.address()).unwrap_or_else(|error| {
@@ -85,6 +75,7 @@ pub(crate) fn desk(boot: &Bootstrap, home: &Home, scribe: Scribe) -> Result<Desk
     };
     Ok(Desk {
         reduce,
+        watch: venue,
         opener,
         scribe,
         venue_clock: Cell::new(None),
@@ -94,5 +85,6 @@ pub(crate) fn desk(boot: &Bootstrap, home: &Home, scribe: Scribe) -> Result<Desk
         account: account.to_owned(),
         epoch: boot.epoch,
         slippage_bps: boot.settings.strategy.slippage_bps,
+        sends: Cell::new(0),
     })
 }

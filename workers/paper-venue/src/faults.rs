@@ -2,7 +2,7 @@
 //!
 //! | kind | effect | `value` (default) | lasts by default |
 //! |---|---|---|---|
-//! | `latency` | the request waits before it is processed; `{"ms","where":"after","path"}` delays the answer instead, or only one path | ms (1000) | until cleared |
+//! | `latency` | the request waits before it is processed; `{"ms","where":"after","path","types"}` delays the answer instead, or only one path, or only these types of request | ms (1000) | until cleared |
 //! | `http_error` | answers with that status, processes nothing; `{"status","path":"/info"\|"/exchange"}` narrows it | status (503) | until cleared |
 //! | `garbage_body` | the request is processed, the answer is 200 and not JSON | `"/info"`, `"/exchange"` (both) | once |
 //! | `drop_after_execute` | an action is executed and the connection closed without an answer | none | once |
@@ -20,6 +20,7 @@
 //! | `clock_skew` | venue time runs ahead (behind if negative) | ms, signed (5000) | until cleared |
 //! | `late_fill` | a cancelled order fills that much later all the same | ms (1000) | once |
 //! | `foreign_position` | a position appears without any order | signed size ("0.01") | once |
+//! | `foreign_spot_order` | an order that no client here placed rests in the spot pair | signed size ("1") | once |
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -53,11 +54,12 @@ pub enum Kind {
     ClockSkew,
     LateFill,
     ForeignPosition,
+    ForeignSpotOrder,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Latency,
         Self::HttpError,
         Self::GarbageBody,
@@ -76,6 +78,7 @@ impl Kind {
         Self::ClockSkew,
         Self::LateFill,
         Self::ForeignPosition,
+        Self::ForeignSpotOrder,
     ];
 
     /// Its name on the wire.
@@ -92,7 +95,8 @@ impl Kind {
             | Self::PartialFill
             | Self::SessionTerminated
             | Self::LateFill
-            | Self::ForeignPosition => true,
+            | Self::ForeignPosition
+            | Self::ForeignSpotOrder => true,
             Self::Latency
             | Self::HttpError
             | Self::FeedFreeze
@@ -199,6 +203,7 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
             Kind::DeadManIneligible => Value::from("373.47205"),
             Kind::ClockSkew => Value::from(5000),
             Kind::ForeignPosition => Value::from("0.01"),
+            Kind::ForeignSpotOrder => Value::from("1"),
             Kind::GarbageBody
             | Kind::DropAfterExecute
             | Kind::WsDrop
@@ -214,9 +219,12 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
     };
     let within = |v: Option<i64>, low: i64, high: i64| v.is_some_and(|v| (low..=high).contains(&v));
     let path = |v: &Value| v.is_null() || matches!(v.as_str(), Some("/info" | "/exchange"));
+    let words = |v: &Value| v.as_array().is_some_and(|list| list.iter().all(Value::is_string));
     let (fits, want) = match kind {
         Kind::Latency => (
-            within(number(&given, "ms"), 0, 600_000) && given.get("path").is_none_or(path),
+            within(number(&given, "ms"), 0, 600_000)
+                && given.get("path").is_none_or(path)
+                && given.get("types").is_none_or(words),
             "milliseconds, at most 600000",
         ),
         Kind::LateFill => (within(given.as_i64(), 0, 600_000), "milliseconds, at most 600000"),
@@ -231,7 +239,7 @@ fn checked_value(kind: Kind, value: Option<Value>) -> Result<Value, BadFault> {
         Kind::RateLimit => (matches!(given.as_str(), Some("ip" | "address")), "\"ip\" or \"address\""),
         Kind::DeadManIneligible => (decimal(&given).is_some_and(|v| !v.is_sign_negative()), "an amount of USD"),
         Kind::ClockSkew => (within(given.as_i64(), -31_536_000_000, 31_536_000_000), "milliseconds, signed"),
-        Kind::ForeignPosition => {
+        Kind::ForeignPosition | Kind::ForeignSpotOrder => {
             (decimal(&given).is_some_and(|v| !v.is_zero() && v.abs() < Decimal::from(1_000_000)), "a signed size")
         }
         Kind::GarbageBody => (path(&given), "\"/info\" or \"/exchange\""),

@@ -68,7 +68,10 @@ impl App {
         let latency = {
             let mut venue = self.venue();
             let now = boot_ms(&venue);
-            let here = |v: &Value| v.get("path").and_then(Value::as_str).is_none_or(|p| p == path);
+            let here = |v: &Value| {
+                v.get("path").and_then(Value::as_str).is_none_or(|p| p == path)
+                    && v.get("types").and_then(Value::as_array).is_none_or(|types| types.contains(&type_of(body)))
+            };
             let slow = venue.ex.faults.peek(Fault::Latency, None, now).is_some_and(here);
             if slow { venue.ex.faults.take(Fault::Latency, None, now) } else { None }
         };
@@ -107,6 +110,11 @@ impl App {
         }
         answer
     }
+}
+
+/// The type a request to `/info` names; `null` for anything else.
+fn type_of(body: &[u8]) -> Value {
+    serde_json::from_slice::<Value>(body).ok().and_then(|ask| ask.get("type").cloned()).unwrap_or_default()
 }
 
 fn turned_away(venue: &mut Venue, path: &str, now: u64) -> Option<(u16, &'static str)> {
@@ -181,7 +189,8 @@ async fn inject(State(app): State<App>, body: Bytes) -> Response {
         | Fault::DeadManIneligible
         | Fault::ClockSkew
         | Fault::LateFill
-        | Fault::ForeignPosition => {}
+        | Fault::ForeignPosition
+        | Fault::ForeignSpotOrder => {}
     }
     if fault.until_boot_ms.is_none() {
         // Cutting is done once; only with a span does it go on.

@@ -5,6 +5,7 @@
 use holdfast_core::limits::ACCOUNT_MAX_AGE;
 use holdfast_core::report::AccountView;
 use holdfast_core::time::{Span, Tick};
+use holdfast_venue_reduce::budget::{COMMON, LIGHT, SENSOR};
 use holdfast_venue_reduce::client::{ReadError, Venue};
 use holdfast_venue_reduce::read::{AccountRole, DexScope};
 use holdfast_venue_reduce::wire::{Address, Dex};
@@ -26,10 +27,12 @@ const DEXES_EVERY: Span = Span::from_ms(60_000);
 /// How often the address quota is read.
 const QUOTA_EVERY: Span = Span::from_ms(10_000);
 /// ... and on a real venue, where it costs weight others need.
-const QUOTA_EVERY_LIVE: Span = Span::from_ms(30_000);
+const QUOTA_EVERY_LIVE: Span = Span::from_ms(60_000);
+/// Weight per minute of everything else this worker asks for: the dexes, the quota, the venue's clock every ten seconds.
+const BESIDE: u32 = COMMON + COMMON + 6 * LIGHT;
 /// Weight per minute this loop may use on a real venue, and what one dex costs each time.
-const WEIGHT_PER_MINUTE: u64 = 800;
-const WEIGHT_PER_DEX: u64 = 22;
+const WEIGHT_PER_MINUTE: u64 = (SENSOR.per_minute - BESIDE) as u64;
+const WEIGHT_PER_DEX: u64 = (COMMON + LIGHT) as u64;
 
 const _: () =
     assert!(EVERY_FLAT.0 < ACCOUNT_MAX_AGE.0 / 2, "one failed reading does not make the account unknown by age");
@@ -167,9 +170,9 @@ mod tests {
             (true, 1, false, 1000),
             (true, 9, false, 1000),
             (true, 1, true, 2000),
-            (false, 1, false, 1650),
-            (false, 1, true, 2000),
-            (false, 2, true, 3300),
+            (false, 1, false, 2207),
+            (false, 1, true, 2207),
+            (false, 2, true, 4414),
         ];
         for (paper, dexes, flat, ms) in rows {
             assert_eq!(pace(paper, dexes, flat), Duration::from_millis(ms), "{paper} {dexes} {flat}");

@@ -28,6 +28,7 @@ use holdfast_ipc::feed::Publisher;
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_ipc::settings::LiveNetwork;
 use holdfast_kit::{Ctx, Exit, Order};
+use holdfast_venue_reduce::budget;
 use holdfast_venue_reduce::client::{Venue, VenueConfig};
 use holdfast_venue_reduce::socket::{Event, Events, Socket, SocketConfig, Stream, Timed, WireMessage};
 use holdfast_venue_reduce::wire::Network;
@@ -43,10 +44,6 @@ const PULSE: Duration = Duration::from_millis(350);
 const READY_AFTER: Span = Span::from_ms(5000);
 /// Readings waiting to be looked at.
 const READINGS: usize = 8;
-/// Request weight per minute of a real venue that this worker may use; the rest belongs to those who trade.
-const LIVE_WEIGHT: u32 = 900;
-/// The paper venue is ours and takes what we ask.
-const PAPER_WEIGHT: u32 = 100_000;
 /// Reconnecting to the market may not wait long: it is a gap for all that time.
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// No message at all for this long: the connection is dead. Books come every half second or so.
@@ -103,9 +100,7 @@ fn connect(ctx: &Ctx) -> Result<(Venue, SocketConfig), String> {
         Some(LiveNetwork::Testnet) | None => Network::Testnet,
     };
     let mut config = VenueConfig::new(url, network, account, clock::now);
-    config.weight_per_minute = if boot.settings.profile == Profile::Paper { PAPER_WEIGHT } else { LIVE_WEIGHT };
-    // This worker never exits positions; its whole share is for watching.
-    config.exit_reserve = 0;
+    config.share = if boot.settings.profile == Profile::Paper { budget::PAPER } else { budget::SENSOR };
     let coin = boot.settings.strategy.coin.clone();
     let streams = vec![
         Stream::L2Book { coin: coin.clone() },

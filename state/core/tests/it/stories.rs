@@ -8,9 +8,10 @@ use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{JobId, Role};
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, TICK, WORKER_HUNG};
 use holdfast_core::message::ToWorker;
-use holdfast_core::registry::{LatchReason, TradingMode};
+use holdfast_core::registry::{LatchReason, ModeReason, TradingMode};
 use holdfast_core::report::{
-    AccountView, JobKind, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport,
+    AccountView, JobKind, JobProgress, JobState, LatchTrip, MarketHealth, MarketState, ReconcileReport, Standing,
+    StandingCause,
 };
 use holdfast_core::time::{Span, Tick};
 
@@ -95,6 +96,23 @@ fn a_host_that_slept_kills_nobody_and_reconciles_before_opening() {
     assert_eq!(world.alive, before, "nobody was killed for the supervisor's own sleep");
     world.run(Span::from_ms(12_000));
     assert_eq!(world.mode(), TradingMode::Active);
+}
+
+#[test]
+fn what_the_engine_refuses_by_itself_restricts_where_there_is_a_word_for_it_and_ends_with_its_cause() {
+    for (cause, reasons) in [
+        (StandingCause::Capital, &[ModeReason::ReduceonlyMarginMmUtilHigh][..]),
+        (StandingCause::Exit, &[ModeReason::ReduceonlyContainmentActive, ModeReason::ReduceonlyRiskstateDegraded]),
+        (StandingCause::Other, &[]),
+    ] {
+        let mut world = World::active();
+        world.event(Event::Standing(Some(Standing { cause, detail: "words".to_owned() })));
+        assert_eq!(world.machine.view(world.now).reasons, reasons);
+        assert_eq!(world.permit_until.is_some(), reasons.is_empty());
+        assert_eq!(world.machine.view(world.now).standing, Some("words"));
+        world.event(Event::Standing(None));
+        assert_eq!((world.mode(), world.machine.view(world.now).standing), (TradingMode::Active, None));
+    }
 }
 
 #[test]

@@ -198,7 +198,7 @@ impl World {
                 })));
             }
             Role::Engine => {
-                self.event(Event::Journal(JournalHealth { healthy: true, entries: 1, unsettled: 0 }));
+                self.event(Event::Journal(JournalHealth { healthy: true, entries: 1, unsettled: 0, head: None }));
             }
             Role::Venue | Role::Deadman | Role::Api => {}
         }

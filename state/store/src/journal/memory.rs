@@ -1,6 +1,7 @@
 //! What must be remembered of the journal: bounded, and the same whether entries were just written or read back.
 
 use super::entry::{Entry, FillRecord, Intent};
+use holdfast_core::checksum::Checksum;
 use holdfast_core::money::Szi;
 use holdfast_core::report::JournalHealth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -95,11 +96,11 @@ impl Memory {
         &self.expected
     }
 
-    /// For the supervisor.
+    /// For the supervisor. `head` is the checksum of the last entry.
     #[must_use]
-    pub fn health(&self, healthy: bool) -> JournalHealth {
+    pub fn health(&self, healthy: bool, head: Option<Checksum>) -> JournalHealth {
         let unsettled = u32::try_from(self.unsettled.len()).unwrap_or(u32::MAX);
-        JournalHealth { healthy, entries: self.entries, unsettled }
+        JournalHealth { healthy, entries: self.entries, unsettled, head }
     }
 
     /// Whether the entry may be written: a key or client order id is never used twice.

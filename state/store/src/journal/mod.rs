@@ -17,6 +17,7 @@ pub use entry::{Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded};
 pub use memory::{KEYS_KEPT, Memory, UNSETTLED_MAX};
 pub use storage::{FileStorage, Storage};
 
+use holdfast_core::checksum::Checksum;
 use holdfast_core::report::JournalHealth;
 use line::Line;
 use sha2::{Digest, Sha256};
@@ -158,7 +159,13 @@ impl<S: Storage> Journal<S> {
     /// For the supervisor.
     #[must_use]
     pub fn health(&self) -> JournalHealth {
-        self.memory.health(self.latched.is_none())
+        self.memory.health(self.latched.is_none(), self.head())
+    }
+
+    /// Checksum of the last entry, which vouches for every entry before it; `None` while there is none.
+    #[must_use]
+    pub fn head(&self) -> Option<Checksum> {
+        (self.memory.entries() > 0).then_some(Checksum(self.last))
     }
 
     fn broken(&self, at: u64, why: impl Into<String>) -> JournalError {

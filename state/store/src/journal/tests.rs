@@ -113,7 +113,11 @@ fn what_was_appended_is_remembered_after_reopening_and_every_append_is_synced() 
     let journal = open(&disk).unwrap();
     let left: Vec<_> = journal.memory().unsettled().map(|i| i.key.clone()).collect();
     assert_eq!(left, ["key-1"], "an unknown outcome settles nothing");
-    assert_eq!(journal.health(), JournalHealth { healthy: true, entries: 5, unsettled: 1 });
+    let text = String::from_utf8(disk.0.borrow().bytes.clone()).unwrap();
+    let head = text.trim_end().rsplit('"').nth(1).unwrap().parse().ok();
+    assert!(head.is_some(), "the checksum that ends the file");
+    assert_eq!(journal.health(), JournalHealth { healthy: true, entries: 5, unsettled: 1, head });
+    assert_eq!(open(&Disk::default()).unwrap().head(), None);
 }
 
 #[test]

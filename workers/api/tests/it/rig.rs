@@ -248,6 +248,7 @@ pub(crate) fn active() -> StatusDoc {
         journal: JournalStatus { events: 1234, head: "ab".repeat(32), durable: true, unsettled: 0 },
         generated_at: at(now),
         generated_boot_ns: clock::now().0,
+        opening_blocked: None,
         next_step: String::new(),
     }
 }

@@ -23,7 +23,7 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_venue_reduce::reduce::{ReduceClient, Timing};
 use holdfast_venue_reduce::wire::Dex;
 use rig::{BUILD, PATIENCE, Rig, Setup, WORKER, run};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Not a test: the body of the worker process the rig starts.
@@ -70,6 +70,27 @@ fn it_arms_the_switch_and_flattens_every_dex_with_proof() {
         assert_eq!(rig.ended().await, 0);
         let cleared = |rig: &Rig| rig.witness().iter().filter(|l| l["kind"] == "scheduleCancel").count();
         assert!(cleared(&rig) >= 1);
+    });
+}
+
+#[test]
+fn an_order_in_a_spot_pair_is_cancelled_like_any_other() {
+    run(async {
+        let mut rig = Rig::start(Setup::default()).await;
+        rig.ready().await;
+        rig.venue.fault(json!({"kind": "foreign_spot_order", "value": "-3"}));
+        rig.hold("BTC", "0.05");
+        rig.rest();
+        assert_eq!(rig.open(), (1, 2));
+        let verdicts = rig.reduce(1, JobKind::Flatten).await;
+        assert!(verdicts.iter().all(|verdict| verdict.state == JobState::Flat), "{verdicts:?}");
+        assert_eq!(rig.open(), (0, 0));
+        rig.venue.fault(json!({"kind": "foreign_spot_order"}));
+        assert_eq!(rig.reduce(2, JobKind::CancelAll).await.len(), 1);
+        assert_eq!(rig.open(), (0, 0));
+        let cancelled =
+            |line: &Value| line["kind"] == "cancel" && line["coin"] == "@107" && line["outcome"] == "success";
+        assert_eq!(rig.witness().iter().filter(|line| cancelled(line)).count(), 2);
     });
 }
 

@@ -1,7 +1,8 @@
 //! The mind under a clock that is passed in.
 
+use super::closing::CLOSE_RETRY_MAX;
 use super::*;
-use holdfast_core::report::PositionView;
+use holdfast_core::report::{PositionView, StandingCause};
 use holdfast_venue_reduce::wire::PriceRule;
 
 const MS: u64 = 1_000_000;
@@ -120,7 +121,7 @@ fn a_signal_opens_only_with_everything_in_place() {
         (RejectReason::MarginHeadroomRejectOpens, |g| g.mind.void_guard_stored()),
         (RejectReason::MarginHeadroomRejectOpens, |g| g.mind.guard = None),
         (RejectReason::FeedbackLoopGuardActive, |g| {
-            g.mind.closing = Some(Closing { why: Why::Stop, attempt: 0, due: at(0), draft: None });
+            g.mind.closing = Some(Closing { why: Why::Stop, attempt: 0, due: at(0), draft: None, fruitless: 0 });
         }),
     ];
     for (expect, change) in cases {
@@ -148,15 +149,30 @@ fn a_stop_between_bars_closes_and_is_tried_again_wider_until_flat() {
     let first = given.mind.close_due(at(100)).unwrap();
     assert_eq!((first.why, first.attempt), (Why::Stop, 0));
     assert!(first.draft.is_some(), "the first attempt is told");
-    given.mind.on_close_end(CloseEnd::Again, at(200));
+    given.mind.on_close_end(CloseEnd::Again, false, at(200));
     assert_eq!(given.mind.close_due(at(300)), None, "not before its pause");
     let second = given.mind.close_due(at(200 + 500)).unwrap();
     assert_eq!((second.attempt, second.draft), (1, None));
-    given.mind.on_close_end(CloseEnd::Throttled, at(1000));
+    given.mind.on_close_end(CloseEnd::Throttled, false, at(1000));
     assert_eq!(given.mind.close_due(at(12_000)), None);
     assert!(given.mind.close_due(at(12_500)).is_some());
-    given.mind.on_close_end(CloseEnd::Flat, at(12_600));
+    given.mind.on_close_end(CloseEnd::Flat, false, at(12_600));
     assert_eq!(given.mind.close_due(at(99_000)), None);
+}
+
+#[test]
+fn an_exit_that_moves_nothing_asks_for_help_and_one_that_moves_does_not() {
+    let mut given = Given::held(0, "0.01", 60_000);
+    given.market(100, 59_000);
+    let help = |given: &Given| given.mind.standing(at(100)).is_some_and(|s| s.cause == StandingCause::Exit);
+    for (moved, asks) in [(false, false), (false, false), (true, false), (false, false), (false, false), (false, true)]
+    {
+        given.mind.close_due(at(99_000)).unwrap();
+        given.mind.on_close_end(CloseEnd::Again, moved, at(200));
+        assert_eq!(help(&given), asks);
+    }
+    given.mind.on_close_end(CloseEnd::Flat, true, at(300));
+    assert!(!help(&given));
 }
 
 #[test]
@@ -166,7 +182,7 @@ fn the_pause_between_attempts_is_bounded() {
     let mut now = at(100);
     for _ in 0..50 {
         given.mind.close_due(now).unwrap();
-        given.mind.on_close_end(CloseEnd::Again, now);
+        given.mind.on_close_end(CloseEnd::Again, false, now);
         now = now.after(CLOSE_RETRY_MAX);
     }
 }

@@ -10,6 +10,7 @@ mod rig;
 
 use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::money::Szi;
+use holdfast_core::report::StandingCause;
 use holdfast_ipc::message::ToWorker;
 use holdfast_store::journal::{Entry, Intent, IntentKind, Journal};
 use rig::{Engine, World, live, until};
@@ -206,6 +207,81 @@ fn with_a_silent_sensor_a_position_is_still_closed() {
         world.sensing.set(false);
         until("its close", || world.orders().iter().any(|(_, reduce, o)| *reduce && o == "filled").then_some(())).await;
         world.check_written_and_once();
+    });
+}
+
+#[test]
+fn a_stop_loss_does_not_wait_for_a_comparison_that_hangs_and_voids_its_answer() {
+    live(async {
+        let mut world = World::new().await;
+        // Nothing but the stop may close, and nothing may open.
+        (world.settings.strategy.enter_bps, world.settings.strategy.hold_bars) = (9000, 100_000);
+        let mut engine = Engine::start(&world, 1).await;
+        engine.reconcile(1).await;
+        let said = Rc::clone(&engine.said);
+        world.fault(r#"{"kind":"foreign_position","coin":"BTC","value":"0.01"}"#);
+        until("the position is seen", || said.borrow().trips.iter().any(|t| t.contains("BTC")).then_some(())).await;
+        // What only a comparison asks for comes so late that one takes many seconds.
+        let slow = r#"{"ms":1900,"types":["exchangeStatus","userRateLimit","userFillsByTime","perpDexs"]}"#;
+        world.fault(&format!(r#"{{"kind":"latency","value":{slow}}}"#));
+        engine.order(ToWorker::Reconcile { asked: 2 }).await;
+        world.fault(r#"{"kind":"price_jump","coin":"BTC","value":-500}"#);
+        until("its close", || world.orders().iter().any(|(_, reduce, o)| *reduce && o == "filled").then_some(())).await;
+        let answered = said.borrow().reconciled.iter().any(|(asked, ..)| *asked == 2);
+        assert!(!answered, "the close went out while the comparison was under way");
+        world.clear_faults();
+        until("a clean answer", || {
+            said.borrow().reconciled.iter().any(|(asked, clean, _)| *asked == 2 && *clean).then_some(())
+        })
+        .await;
+        let held = world.journal().iter().rev().find_map(|l| l["entry"]["reconciled"]["held"].as_array().cloned());
+        assert_eq!(held.map(|held| held.len()), Some(0), "compared again after the close");
+        assert_eq!(world.position().await, "0");
+        assert_eq!(world.orders().len(), 1, "closed once");
+        assert_eq!(said.borrow().trips.len(), 1, "our own close is no incident: {:?}", said.borrow().trips);
+        world.check_written_and_once();
+    });
+}
+
+#[test]
+fn a_limit_used_up_by_others_is_told_for_as_long_as_it_lasts() {
+    live(async {
+        let world = World::new().await;
+        let mut engine = Engine::start(&world, 1).await;
+        engine.reconcile(1).await;
+        let said = Rc::clone(&engine.said);
+        until("nothing stands", || (said.borrow().standing == Some(None)).then_some(())).await;
+        world.fault(r#"{"kind":"foreign_position","coin":"ETH","value":"5"}"#);
+        let told = until("the cause", || said.borrow().standing.clone().flatten()).await;
+        assert_eq!(told.cause, StandingCause::Capital);
+        assert!(told.detail.contains("used up by ETH 5"), "{}", told.detail);
+        engine.reconcile(2).await;
+        engine.permitted.set(true);
+        let bars = said.borrow().progress + 100;
+        until("many bars", || (said.borrow().progress > bars).then_some(())).await;
+        assert_eq!(world.orders().len(), 0);
+        world.fault(r#"{"kind":"foreign_position","coin":"ETH","value":"-5"}"#);
+        until("its end", || (said.borrow().standing == Some(None)).then_some(())).await;
+    });
+}
+
+/// An exchange that takes only post-only orders takes no immediate close: the engine says so instead of only trying on.
+#[test]
+fn an_exit_that_does_not_succeed_asks_for_help() {
+    live(async {
+        let mut world = World::new().await;
+        (world.settings.strategy.enter_bps, world.settings.strategy.hold_bars) = (9000, 4);
+        let mut engine = Engine::start(&world, 1).await;
+        engine.reconcile(1).await;
+        let said = Rc::clone(&engine.said);
+        world.fault(r#"{"kind":"post_only_window"}"#);
+        world.fault(r#"{"kind":"foreign_position","coin":"BTC","value":"0.01"}"#);
+        let told = until("the cry for help", || said.borrow().standing.clone().flatten()).await;
+        assert_eq!(told.cause, StandingCause::Exit);
+        assert!(told.detail.contains("engine flatten"), "{}", told.detail);
+        world.clear_faults();
+        until("its end", || (said.borrow().standing == Some(None)).then_some(())).await;
+        assert_eq!(world.position().await, "0");
     });
 }
 

@@ -217,7 +217,7 @@ impl Exchange {
 
     fn place_all(&mut self, s: &Signed<'_>, ctx: &Context, orders: &[WireOrder], grouping: Grouping) -> Value {
         // Errors found before validation give one error for the whole batch.
-        if let Some(w) = orders.iter().find(|w| self.coin_at(w.a).is_none()) {
+        if let Some(w) = orders.iter().find(|w| self.market_at(w.a).is_none()) {
             let text = format!("Invalid asset index. asset={}", w.a);
             self.refuse(s, &text, "", ctx.now);
             return statuses("order", &[json!({"error": text})]);

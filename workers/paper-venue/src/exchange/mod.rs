@@ -34,6 +34,11 @@ pub const SECOND_COIN: &str = "alt:GOLD";
 /// Asset index of the first coin of the second dex.
 pub const SECOND_ASSET: u32 = 110_000;
 
+/// The one spot pair. It has no market and takes no order from a client: an injected one can rest in it, to be cancelled.
+pub const SPOT_COIN: &str = "@107";
+/// Its asset index.
+pub const SPOT_ASSET: u32 = 10_107;
+
 /// Something others must hear of.
 #[derive(Clone, Debug)]
 pub enum Out {
@@ -122,6 +127,7 @@ impl Exchange {
         }
         let gold = CoinSpec { name: SECOND_COIN.to_owned(), sz_decimals: 2, max_leverage: 20 };
         this.add_coin(gold, SECOND_ASSET, SECOND_DEX);
+        this.by_asset.insert(SPOT_ASSET, SPOT_COIN.to_owned());
         this
     }
 
@@ -194,6 +200,18 @@ impl Exchange {
     #[must_use]
     pub fn coin_at(&self, asset: u32) -> Option<&str> {
         self.by_asset.get(&asset).map(String::as_str)
+    }
+
+    /// The market behind an asset index; a spot pair has none.
+    #[must_use]
+    pub fn market_at(&self, asset: u32) -> Option<&CoinMarket> {
+        self.coin_at(asset).and_then(|coin| self.market(coin))
+    }
+
+    /// Whether an order of this coin shows up on this dex; orders in spot pairs show up on the first.
+    #[must_use]
+    pub fn shows_on(&self, coin: &str, dex: &str) -> bool {
+        if coin == SPOT_COIN { dex.is_empty() } else { self.market(coin).is_some_and(|m| m.dex == dex) }
     }
 
     /// Live orders of an account, oldest first.

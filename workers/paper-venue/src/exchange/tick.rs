@@ -2,8 +2,8 @@
 
 use super::book::Shape;
 use super::fill::{Execution, Match, move_position};
-use super::types::{Kind, Liquidation, Now, Order, Status, Tpsl};
-use super::{Exchange, Out, n};
+use super::types::{Kind, Liquidation, Now, Order, Status, Tif, Tpsl};
+use super::{Exchange, Out, SPOT_COIN, n};
 use crate::addr::Addr;
 use crate::faults::{self, Fault, Kind as FaultKind};
 use crate::market::{MarketEvent, MarketKind};
@@ -271,7 +271,49 @@ impl Exchange {
                 self.out.push(Out::Account(address));
             }
         }
+        if fault.kind == FaultKind::ForeignSpotOrder
+            && let Some(value) = self.faults.take(FaultKind::ForeignSpotOrder, None, now.boot_ms())
+            && let (Some(address), Ok(px)) = (account, Px::new(Decimal::ONE))
+        {
+            let size = n::szi(faults::decimal(&value).unwrap_or_default());
+            let order = self.rest_in_spot(address, size, px, now);
+            line = Line {
+                coin: Some(order.coin),
+                oid: Some(order.oid),
+                sz: Some(order.sz),
+                is_buy: Some(order.is_buy),
+                px: Some(order.px),
+                ..line
+            };
+        }
         self.witness(line);
+    }
+
+    /// An order placed by hand in the spot pair. No market matches it; only a cancel ends it.
+    fn rest_in_spot(&mut self, account: Addr, size: Szi, px: Px, now: Now) -> Order {
+        let order = Order {
+            oid: self.fresh_oid(),
+            account,
+            coin: SPOT_COIN.to_owned(),
+            is_buy: size.is_long(),
+            px,
+            sz: size.abs(),
+            orig_sz: size.abs(),
+            reduce_only: false,
+            kind: Kind::Limit { tif: Tif::Gtc },
+            cloid: None,
+            placed_ms: now.ms,
+            status: Status::Open,
+            status_ms: now.ms,
+            parent: None,
+            waiting: false,
+            position_tpsl: false,
+        };
+        self.orders.insert(order.oid, order.clone());
+        self.live.insert(order.oid);
+        self.dirty.orders.insert(order.oid);
+        self.out.push(Out::Order(Box::new(order.clone())));
+        order
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod shape;
 
 use crate::addr::{Addr, Cloid};
 use crate::exchange::types::Now;
-use crate::exchange::{Exchange, SECOND_DEX, quota};
+use crate::exchange::{Exchange, SECOND_DEX, SPOT_ASSET, SPOT_COIN, quota};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -192,8 +192,8 @@ pub(crate) fn answer(ex: &Exchange, query: &Query, now: Now) -> Value {
             Value::Array(list.collect())
         }
         Query::ExchangeStatus {} => json!({"time": now.ms, "specialStatuses": null}),
-        Query::SpotMeta {} => json!({"universe": [], "tokens": []}),
-        Query::SpotMetaAndAssetCtxs {} => json!([{"universe": [], "tokens": []}, []]),
+        Query::SpotMeta {} => spot_meta(),
+        Query::SpotMetaAndAssetCtxs {} => json!([spot_meta(), []]),
         Query::SpotClearinghouseState { .. } => json!({"balances": []}),
         Query::PerpDexs {} => json!([null, {"name": SECOND_DEX, "fullName": "paper second dex", "deployer": null}]),
         Query::UserFees { user: u } => fees(ex, &user(u)),
@@ -207,6 +207,19 @@ pub(crate) fn answer(ex: &Exchange, query: &Query, now: Now) -> Value {
         Query::Referral { .. } | Query::UserToMultiSigSigners { .. } => Value::Null,
         Query::RecentTrades { coin } => ex.market(coin).map_or(Value::Null, |m| trades(m, 0)),
     }
+}
+
+/// One pair, and a canonical one before it whose name is not its index.
+fn spot_meta() -> Value {
+    let token = |name: &str, index: u32| json!({"name": name, "szDecimals": 2, "weiDecimals": 8, "index": index});
+    let index = SPOT_ASSET.saturating_sub(10_000);
+    json!({
+        "tokens": [token("USDC", 0), token("PURR", 1), token("PAPER", 2)],
+        "universe": [
+            {"name": "PURR/USDC", "tokens": [1, 0], "index": 0, "isCanonical": true},
+            {"name": SPOT_COIN, "tokens": [2, 0], "index": index, "isCanonical": false},
+        ],
+    })
 }
 
 fn order_status(ex: &Exchange, account: &Addr, oid: &Oid) -> Value {

@@ -62,7 +62,7 @@ pub(crate) fn order_update(o: &Order) -> Value {
 
 /// Live orders of an account on one dex. An agent's address has none.
 pub(crate) fn open_orders(ex: &Exchange, account: &Addr, dex: &str, frontend: bool) -> Value {
-    let orders = ex.live_orders(account).into_iter().filter(|o| ex.market(&o.coin).is_some_and(|m| m.dex == dex));
+    let orders = ex.live_orders(account).into_iter().filter(|o| ex.shows_on(&o.coin, dex));
     Value::Array(orders.map(if frontend { frontend_order } else { basic_order }).collect())
 }
 

@@ -105,6 +105,23 @@ fn faults_of_trading() {
     let px = api.touch("alt:GOLD").1;
     let close = format!(r#"{{"a":110000,"b":true,"p":"{px}","s":"0.5","r":true,"t":{{"limit":{{"tif":"Ioc"}}}}}}"#);
     assert_eq!(api.place(&agent, &close)["filled"]["totalSz"], "0.5");
+    // foreign_spot_order: seen on the first dex only, ended by its own asset index only, and nothing can be placed there
+    let spot = |dex: &str| {
+        let all = api.info(json!({"type": "frontendOpenOrders", "user": main, "dex": dex}));
+        all.as_array().unwrap().iter().find(|o| o["coin"] == "@107").cloned()
+    };
+    api.fault(json!({"kind": "foreign_spot_order", "value": "-2"}));
+    assert_eq!(spot("alt"), None);
+    let oid = spot("").unwrap()["oid"].as_u64().unwrap();
+    let cancel = |asset: u32| {
+        let cancels = format!(r#"{{"type":"cancel","cancels":[{{"a":{asset},"o":{oid}}}]}}"#);
+        api.act(&agent, &cancels)["response"]["data"]["statuses"][0].clone()
+    };
+    error(&cancel(0));
+    assert_eq!(cancel(10_107), "success");
+    assert_eq!(spot(""), None);
+    let buy = r#"{"a":10107,"b":true,"p":"1","s":"20","r":false,"t":{"limit":{"tif":"Gtc"}}}"#;
+    assert!(error(&api.place(&agent, buy)).starts_with("Invalid asset index"));
     // price_jump moves the mark, and moves it back when cleared
     let (bid, _) = api.touch("BTC");
     api.fault(json!({"kind": "price_jump", "coin": "BTC", "value": -2000}));
@@ -134,6 +151,6 @@ fn faults_of_trading() {
     let (bid, ask) = api.touch("BTC");
     assert!(bid < ask);
     // Seen here, in the other two tests, or a fault would go untested.
-    assert_eq!(Kind::ALL.len(), 18);
+    assert_eq!(Kind::ALL.len(), 19);
     venue.stop();
 }

@@ -6,6 +6,63 @@
 use holdfast_core::time::{Span, Tick};
 use std::sync::{Mutex, PoisonError};
 
+/// Weight per minute the venue grants one IP address, over all processes on it.
+pub const WEIGHT_PER_MINUTE: u32 = 1200;
+/// Weight of the light reads: a book, mid prices, positions, an order's status, the clock.
+pub const LIGHT: u32 = 2;
+/// Weight of most reads.
+pub const COMMON: u32 = 20;
+/// Weight of asking what an address is.
+pub const ROLE: u32 = 60;
+
+/// What one process may use of the venue's weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Weight per minute.
+    pub per_minute: u32,
+    /// How much of that is kept for exits.
+    pub exit_reserve: u32,
+}
+
+/// The sensor watches and never exits.
+pub const SENSOR: Share = Share { per_minute: 650, exit_reserve: 0 };
+/// The engine compares, opens and closes.
+pub const ENGINE: Share = Share { per_minute: 240, exit_reserve: 50 };
+/// Deadman only reduces; nothing of its share is for anything else.
+pub const DEADMAN: Share = Share { per_minute: 310, exit_reserve: 310 };
+/// The paper venue is ours and takes what we ask.
+pub const PAPER: Share = Share { per_minute: 100_000, exit_reserve: 0 };
+/// A tool that has the address to itself.
+pub const ALONE: Share = Share { per_minute: WEIGHT_PER_MINUTE, exit_reserve: WEIGHT_PER_MINUTE / 4 };
+
+/// Weight of one complete reading of the account: the dexes, and orders and positions of each.
+#[must_use]
+pub const fn account_read(dexes: u32) -> u32 {
+    COMMON.saturating_add(dexes.saturating_mul(COMMON + LIGHT))
+}
+
+/// Weight of a round of deadman's ladder that needs every rung: a reading at its begin, one after the cancels, one after
+/// each of four closes and one more as proof; two batches of cancels and four of closes.
+#[must_use]
+pub const fn ladder_round(dexes: u32) -> u32 {
+    account_read(dexes).saturating_mul(7).saturating_add(6)
+}
+
+/// Weight of one attempt of the engine to close: orders, positions, a book, the order.
+pub const ONE_CLOSE: u32 = COMMON + LIGHT + LIGHT + 1;
+
+const _: () = assert!(
+    SENSOR.per_minute + ENGINE.per_minute + DEADMAN.per_minute <= WEIGHT_PER_MINUTE,
+    "what every process may use at once is within what the address is granted"
+);
+const _: () = assert!(DEADMAN.per_minute >= ladder_round(1), "deadman gets through a whole round on its own share");
+const _: () = assert!(
+    DEADMAN.per_minute + ENGINE.per_minute >= ladder_round(2),
+    "with a second dex in use it draws on the engine's, which was ended before a ladder begins"
+);
+const _: () = assert!(ENGINE.exit_reserve < ENGINE.per_minute, "the reserve for exits is a part of the engine's share");
+const _: () = assert!(ENGINE.exit_reserve / 2 >= ONE_CLOSE, "what even watching may not touch is enough to close once");
+
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -39,16 +96,15 @@ struct Window {
 /// A sliding minute of request weight.
 #[derive(Debug)]
 pub struct Budget {
-    cap: u32,
-    reserve: u32,
+    share: Share,
     window: Mutex<Window>,
 }
 
 impl Budget {
-    /// `cap` weight per minute, of which `reserve` is kept for exits.
+    /// Nothing of this share is used yet.
     #[must_use]
-    pub const fn new(cap: u32, reserve: u32) -> Self {
-        Self { cap, reserve, window: Mutex::new(Window { second: 0, used: [0; SLOTS] }) }
+    pub const fn new(share: Share) -> Self {
+        Self { share, window: Mutex::new(Window { second: 0, used: [0; SLOTS] }) }
     }
 
     /// Books `weight`, or says that this purpose must wait.
@@ -56,9 +112,10 @@ impl Budget {
     /// # Errors
     /// [`OverBudget`]; never for [`Purpose::Reduce`].
     pub fn take(&self, now: Tick, weight: u32, purpose: Purpose) -> Result<(), OverBudget> {
+        let Share { per_minute, exit_reserve } = self.share;
         let limit = match purpose {
-            Purpose::Open => self.cap.saturating_sub(self.reserve),
-            Purpose::Observe => self.cap.saturating_sub(self.reserve / 2),
+            Purpose::Open => per_minute.saturating_sub(exit_reserve),
+            Purpose::Observe => per_minute.saturating_sub(exit_reserve / 2),
             Purpose::Reduce => u32::MAX,
         };
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +175,7 @@ mod tests {
 
     #[test]
     fn opens_stop_at_the_reserve_and_reductions_never() {
-        let budget = Budget::new(100, 40);
+        let budget = Budget::new(Share { per_minute: 100, exit_reserve: 40 });
         assert_eq!(budget.take(at(100), 60, Purpose::Open), Ok(()));
         assert_eq!(budget.take(at(101), 1, Purpose::Open), Err(OverBudget { used: 60, limit: 60 }));
         assert_eq!(budget.take(at(101), 20, Purpose::Observe), Ok(()));
@@ -127,9 +184,26 @@ mod tests {
         assert_eq!(budget.used(at(159)), 580);
     }
 
+    /// The table, by the venue's rules: what each process does in its busiest minute fits into its share.
+    #[test]
+    fn shares_hold_what_each_process_must_do() {
+        let used = |share: Share, purpose, weights: &[u32]| {
+            let budget = Budget::new(share);
+            weights.iter().all(|weight| budget.take(at(100), *weight, purpose).is_ok())
+        };
+        // Clock, quota, fills and account, twice; the markets once; the clock again and the order path kept warm.
+        let compare = LIGHT + COMMON + COMMON + account_read(1);
+        let start = [compare, COMMON + COMMON, compare, LIGHT, LIGHT];
+        assert!(used(ENGINE, Purpose::Observe, &start), "a start of the engine does not wait for the next minute");
+        assert!(!used(ENGINE, Purpose::Open, &[ENGINE.per_minute - ENGINE.exit_reserve, 1]));
+        assert!(!used(ENGINE, Purpose::Observe, &[ENGINE.per_minute - ONE_CLOSE, 1]));
+        assert_eq!([ladder_round(1), ladder_round(2)], [300, 454]);
+        assert_eq!(SENSOR.per_minute + ENGINE.per_minute + DEADMAN.per_minute, WEIGHT_PER_MINUTE, "nothing lies idle");
+    }
+
     #[test]
     fn what_is_a_minute_old_is_forgotten_and_time_may_jump() {
-        let budget = Budget::new(100, 0);
+        let budget = Budget::new(Share { per_minute: 100, exit_reserve: 0 });
         assert_eq!(budget.take(at(10), 100, Purpose::Open), Ok(()));
         assert!(budget.take(at(69), 1, Purpose::Open).is_err());
         assert_eq!(budget.take(at(70), 100, Purpose::Open), Ok(()));

@@ -1,6 +1,6 @@
 //! The HTTP connection to one venue: bounded, with a deadline on everything, no redirects, no proxy, no retries.
 
-use crate::budget::{Budget, OverBudget, Purpose};
+use crate::budget::{ALONE, Budget, OverBudget, Purpose, Share};
 use crate::clock::ClockFn;
 use crate::outcome::{Expect, Outcome, Unknown, cut, read_answer};
 use crate::tls;
@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// Largest answer that is read.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Weight per minute the venue grants one IP address.
-pub const WEIGHT_PER_MINUTE: u32 = 1200;
 
 /// Connections kept open while nothing is asked: a full read of an account asks for the list of dexes, and for orders and
 /// positions of each dex, at once.
@@ -36,16 +34,14 @@ pub struct VenueConfig {
     pub connect_timeout: Duration,
     /// Longest wait for a whole answer.
     pub total_timeout: Duration,
-    /// This process's share of the venue's request weight per minute.
-    pub weight_per_minute: u32,
-    /// How much of that is kept for exits.
-    pub exit_reserve: u32,
+    /// This process's share of the venue's request weight.
+    pub share: Share,
     /// The boot clock.
     pub clock: ClockFn,
 }
 
 impl VenueConfig {
-    /// Defaults: connect 1 s, total 2 s, the whole weight of one address with a quarter kept for exits.
+    /// Defaults: connect 1 s, total 2 s, the weight of one address for itself alone.
     #[must_use]
     pub fn new(base_url: &str, network: Network, account: Address, clock: ClockFn) -> Self {
         Self {
@@ -55,8 +51,7 @@ impl VenueConfig {
             vault: None,
             connect_timeout: Duration::from_secs(1),
             total_timeout: Duration::from_secs(2),
-            weight_per_minute: WEIGHT_PER_MINUTE,
-            exit_reserve: WEIGHT_PER_MINUTE / 4,
+            share: ALONE,
             clock,
         }
     }
@@ -175,7 +170,7 @@ impl Venue {
         let http = http.map_err(|e| ConfigError::Build(e.to_string()))?;
         let info = base.join("/info").map_err(|e| ConfigError::Url(e.to_string()))?;
         let exchange = base.join("/exchange").map_err(|e| ConfigError::Url(e.to_string()))?;
-        let budget = Budget::new(config.weight_per_minute, config.exit_reserve);
+        let budget = Budget::new(config.share);
         Ok(Self { inner: Arc::new(Inner { http, info, exchange, config, budget }), purpose: Purpose::Observe })
     }
 

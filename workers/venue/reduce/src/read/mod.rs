@@ -7,6 +7,7 @@ mod account;
 mod market;
 mod orders;
 mod snapshot;
+mod spot;
 mod view;
 
 pub use account::{
@@ -16,8 +17,10 @@ pub use account::{
 pub use market::{Asset, AssetCtx, Book, Candle, Interval, Level, Universe, parse_meta};
 pub use orders::{OpenOrder, OrderStatus, StatusedOrder, parse_open_orders};
 pub use snapshot::{AccountSnapshot, DexScope, DexView};
+pub use spot::{SpotPairs, is_spot, parse_spot_meta};
 pub use view::Untellable;
 
+use crate::budget::{COMMON, LIGHT, ROLE};
 use crate::client::{ReadError, Venue};
 use crate::wire::{Address, Cloid, Dex, Oid};
 use serde::de::DeserializeOwned;
@@ -44,6 +47,7 @@ enum Ask<'a> {
         dex: &'a Dex,
     },
     PerpDexs {},
+    SpotMeta {},
     AllMids {
         dex: &'a Dex,
     },
@@ -93,11 +97,6 @@ struct CandleAsk<'a> {
     end_time: u64,
 }
 
-/// Weights of §5 of the venue's rules.
-const LIGHT: u32 = 2;
-const COMMON: u32 = 20;
-const ROLE: u32 = 60;
-
 pub(crate) fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, ReadError> {
     serde_json::from_slice(body).map_err(|e| ReadError::Shape(format!("{what}: {e}")))
 }
@@ -129,6 +128,14 @@ impl Venue {
             all.absorb(self.meta(dex, position).await?);
         }
         Ok(all)
+    }
+
+    /// The spot pairs, for cancelling what rests in one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn spot_pairs(&self) -> Result<SpotPairs, ReadError> {
+        parse_spot_meta(&self.post_info(&Ask::SpotMeta {}, COMMON).await?)
     }
 
     /// Markets of one dex with their contexts (mark, oracle, funding), in universe order.

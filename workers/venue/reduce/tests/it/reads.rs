@@ -2,7 +2,7 @@
 
 use crate::server::{Act, Server};
 use crate::{clock, config, venue};
-use holdfast_venue_reduce::budget::Purpose;
+use holdfast_venue_reduce::budget::{Purpose, Share};
 use holdfast_venue_reduce::client::{ReadError, Venue};
 use holdfast_venue_reduce::read::{DexScope, OrderRef, OrderStatus};
 use holdfast_venue_reduce::wire::{Dex, Oid};
@@ -86,7 +86,7 @@ async fn venue_time_maps_the_boot_clock_early() {
 async fn watching_stops_before_the_exit_reserve_and_reducing_does_not() {
     let server = Server::start(&[answer(r#"{"BTC":"1"}"#)]).await;
     let mut config = config(&server.url);
-    (config.weight_per_minute, config.exit_reserve) = (8, 4);
+    config.share = Share { per_minute: 8, exit_reserve: 4 };
     let venue = Venue::new(config).unwrap();
     let reducing = venue.for_reducing();
     for _ in 0..3 {
