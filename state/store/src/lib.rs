@@ -1,4 +1,4 @@
-//! What is on disk: durable cells for small state, and the decision journal.
+//! What is on disk: durable cells for small state and the decision journal.
 //!
 //! * A file has one writer: the open file is locked, a second opener is refused.
 //! * What does not verify is a typed error that names the file and the next step, never a default.
@@ -13,7 +13,10 @@
     )
 )]
 
+pub mod canon;
 mod cell;
+pub mod disk;
+mod hex;
 pub mod journal;
 
 pub use cell::{Cell, CellError};
