@@ -98,6 +98,11 @@ impl World {
         live.iter().filter_map(|id| self.nodes.get(id)).map(|node| node.seen.len()).sum()
     }
 
+    /// With its history kept from now on.
+    pub(super) fn watched(self) -> Self {
+        Self { history: Some(Vec::new()), ..self }
+    }
+
     /// The disk after the power was cut.
     pub(super) fn cut(&self, dice: &mut Dice) -> Self {
         let mut after = Self { next: self.next, ..Self::default() };
