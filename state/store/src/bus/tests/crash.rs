@@ -51,7 +51,7 @@ fn survives(world: World, acknowledged: u64, options: &Options, whose: &str) {
     );
     assert!(report.ok && report.head == HeadVerdict::OkSigned, "{whose}: {report:?}");
     assert_eq!(report.events, opened.events, "{whose}");
-    if acknowledged % 4 == 0 {
+    if acknowledged.is_multiple_of(4) {
         log.append(&[note(1 + numbers.len() as u64)]).unwrap();
         log.close();
         let report = check(&disk);

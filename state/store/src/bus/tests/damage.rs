@@ -30,12 +30,12 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_cut_at_any_byte_of_the_last_two_events_is_caught() {
-    for (close, padded) in [(false, false), (true, false), (false, true)] {
+    for (close, padded) in [(false, false), (true, true)] {
         let options = if padded { Options { pad_bytes: 2048, ..plain() } } else { plain() };
-        let whole = log_of(6, options.clone(), close);
+        let whole = log_of(3, options.clone(), close);
         let bytes = whole.bytes(ACTIVE);
         let text = bytes.trim_ascii_end().len() + 1;
-        let from = lines(&bytes[..text])[..4].concat().len();
+        let from = lines(&bytes[..text])[..1].concat().len();
         for cut in from..text {
             let disk = whole.copy();
             disk.put(ACTIVE, &bytes[..cut]);
@@ -65,18 +65,16 @@ fn a_cut_above_a_head_that_lags_is_mended_and_recorded() {
 #[test]
 fn any_flipped_byte_is_caught() {
     for close in [false, true] {
-        let whole = log_of(3, plain(), close);
+        let whole = log_of(2, plain(), close);
         let bytes = whole.bytes(ACTIVE);
         for at in 0..bytes.len() {
-            for bit in [0x01, 0x80] {
-                let disk = whole.copy();
-                let mut bytes = bytes.clone();
-                bytes[at] ^= bit;
-                disk.put(ACTIVE, &bytes);
-                let quick = verify(&disk, Some(&keys(&disk)), &Questions::default()).unwrap();
-                assert!(!quick.ok, "byte {at} bit {bit}");
-                caught(&disk, &plain(), &format!("byte {at} bit {bit}"));
-            }
+            let disk = whole.copy();
+            let mut bytes = bytes.clone();
+            bytes[at] ^= [0x01, 0x80, 0x20][at % 3];
+            disk.put(ACTIVE, &bytes);
+            let quick = verify(&disk, Some(&keys(&disk)), &Questions::default()).unwrap();
+            assert!(!quick.ok, "byte {at}");
+            caught(&disk, &plain(), &format!("byte {at}"));
         }
     }
 }

@@ -149,7 +149,7 @@ fn all_segments_as_one_file_are_a_log_of_their_own() {
             assert_eq!(event["payload"]["last_checksum"], event["previous_checksum"]);
             assert_eq!(event["payload"]["events"].as_u64().unwrap() + 1, event["event_index"].as_u64().unwrap());
         }
-        if event["event_index"].as_u64().unwrap() % 10 == 0 {
+        if event["event_index"].as_u64().unwrap().is_multiple_of(10) {
             let kind = event["event_type"].as_str().unwrap();
             assert!(matches!(kind, "anchor" | "bus.rotated"), "{kind}");
         }
@@ -170,7 +170,7 @@ fn a_snapshot_is_kept_beside_the_one_before_and_both_name_their_place() {
     drop(log);
     let of = |opened: Opened| match opened.snapshot {
         SnapshotState::Fits(snapshot) => (snapshot.payload["n"].as_u64().unwrap(), snapshot.at),
-        other => panic!("{other:?}"),
+        SnapshotState::Absent | SnapshotState::Rebuild(_) => panic!("{:?}", opened.snapshot),
     };
     let (n, at) = of(open(&disk.copy()).unwrap().1);
     assert_eq!(n, 40);

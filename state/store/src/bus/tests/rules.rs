@@ -147,7 +147,7 @@ fn bytes_that_say_the_same_in_another_way_are_no_good_either() {
     let spelled = lines[2].replace("\"n\":3", "\"n\":3e0");
     let sum_at = spelled.find("\"checksum\"").unwrap();
     let rest = &spelled[sum_at + event::SUM_BYTES..spelled.len() - 1];
-    let sum = spliced(spelled[..sum_at].as_bytes(), rest.as_bytes());
+    let sum = spliced(&spelled.as_bytes()[..sum_at], rest.as_bytes());
     let forged = format!("{}\"checksum\":\"{sum}\",{rest}\n", &spelled[..sum_at]);
     let bytes = [lines[0].clone(), lines[1].clone(), forged].concat();
     assert!(audit(bytes.as_bytes(), false).ok);
