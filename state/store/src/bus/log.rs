@@ -85,6 +85,8 @@ pub(super) struct Log<F: Folder> {
     pub(super) head_debt: u64,
     pub(super) state: State,
     pub(super) unwritten: VecDeque<NewEvent>,
+    /// Events that restrict for which there was no room even there.
+    pub(super) forgotten: u64,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -260,9 +262,13 @@ impl<F: Folder> Log<F> {
 
     /// Keeps events that restrict until they can be written.
     pub(super) fn remember(&mut self, events: Vec<NewEvent>) {
-        let safe = events.into_iter().filter(|event| event.priority() == Priority::Safety);
-        let room = UNWRITTEN_MAX.saturating_sub(self.unwritten.len());
-        self.unwritten.extend(safe.take(room));
+        for event in events.into_iter().filter(|event| event.priority() == Priority::Safety) {
+            if self.unwritten.len() < UNWRITTEN_MAX {
+                self.unwritten.push_back(event);
+            } else {
+                self.forgotten = self.forgotten.saturating_add(1);
+            }
+        }
     }
 
     /// Lays the reserve by, if it is not there. A disk without room for it is found out by the next append.

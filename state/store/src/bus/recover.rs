@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// Bytes before the head that every opening verifies, whatever the head says.
 const WINDOW: u64 = 1 << 20;
-/// Most bytes that an unfinished commit can leave: one batch and what the log adds to it.
+/// Most bytes that an unfinished commit can leave beside its padding: one batch and what the log adds to it.
 const TORN_MAX: u64 = (BATCH_BYTES_MAX + LINE_BYTES_MAX) as u64;
 /// Most events that can be ahead of a head: it is synced every 256, and one batch may follow.
 const AHEAD_MAX: u64 = 1024;
@@ -49,6 +49,7 @@ struct Found {
     key: Key,
     head: Head,
     bad_slots: usize,
+    pad_bytes: u64,
 }
 
 /// Opens the log, making it if there is none. `as_of` stamps what is recorded.
@@ -132,7 +133,7 @@ fn look<F: Folder>(folder: &Arc<F>, keys: &KeyPlace<F>, options: &Options) -> Re
     };
     let heads = heads(&key)?;
     match heads.newest {
-        Some(head) => Ok(Found { segments, key, head, bad_slots: heads.bad }),
+        Some(head) => Ok(Found { segments, key, head, bad_slots: heads.bad, pad_bytes: options.pad_bytes }),
         None if key.epoch == 0 && blank(folder, &segments)? => make(folder, key, options),
         None => {
             let found = if file.is_some() { "none that this key signed" } else { "no such file" };
@@ -160,7 +161,7 @@ fn make<F: Folder>(folder: &Arc<F>, key: Key, options: &Options) -> Result<Found
     let mut head = HeadFile { file, key, head };
     head.begin().map_err(io("write its head"))?;
     let segments = Segments { closed: 0, active: true, missing: None };
-    Ok(Found { segments, key: head.key, head: head.head, bad_slots: 0 })
+    Ok(Found { segments, key: head.key, head: head.head, bad_slots: 0, pad_bytes: options.pad_bytes })
 }
 
 /// Verifies from a trusted place on, and refuses what no crash can leave.
@@ -281,7 +282,8 @@ fn judge<F: Folder>(folder: &Arc<F>, found: &Found, walked: &Walked) -> Result<(
         .open(&**folder, end.segment)
         .and_then(|file| file.map_or(Ok(0), |file| content_end(&file, end.offset, u64::MAX)))
         .map_err(|e| io_error(folder.path(&name), "read it", e))?;
-    let torn = end.segment > found.segments.closed && tail.saturating_sub(end.offset) <= TORN_MAX;
+    let torn = end.segment > found.segments.closed
+        && tail.saturating_sub(end.offset) <= TORN_MAX.saturating_add(found.pad_bytes);
     if head.clean || !torn || matches!(finding.code, Code::Head | Code::Segment) {
         return Err(refuse(finding));
     }
@@ -350,6 +352,7 @@ pub(super) fn start<F: Folder>(
         head_debt: 0,
         state,
         unwritten: VecDeque::new(),
+        forgotten: 0,
         buffer: Vec::new(),
     };
     if interrupted {

@@ -16,6 +16,8 @@ use std::io;
 
 /// Seconds by which the clock may go back between two events.
 const CLOCK_TOLERANCE_S: f64 = 2.0;
+/// Looks at what does not hold above the head of a log that may be open.
+const LIVE_TRIES: u32 = 3;
 /// Warnings that are kept in full.
 const WARNINGS_MAX: usize = 16;
 
@@ -142,8 +144,34 @@ pub(super) fn pass<F: Folder, K: Folder>(
         },
         questions.anchor.as_ref().map_or(0, |anchor| anchor.count),
     ];
+    let mut from = Position::START;
+    let mut tries = LIVE_TRIES;
+    let walked = loop {
+        let walked = stretch(folder, from, &mut beside, &marks, questions, show).map_err(io)?;
+        let head = beside.heads.newest.as_ref();
+        let live = head.is_some_and(|head| !head.clean && walked.end.count >= head.at.count);
+        if walked.flaw.is_none() || !live || tries == 0 {
+            break walked;
+        }
+        // Above the head a writer may be at work: what it was writing a moment ago is whole now, or the file was closed.
+        (from, tries) = (walked.end, tries - 1);
+        beside.segments = Segments::of(folder).map_err(io)?;
+    };
+    let report = report(&mut beside, &walked, questions);
+    Ok((report, beside))
+}
+
+/// One walk as far as it goes.
+fn stretch<F: Folder>(
+    folder: &F,
+    from: Position,
+    beside: &mut Beside,
+    marks: &[u64; 3],
+    questions: &Questions,
+    show: &mut dyn FnMut(&Seen<'_>) -> io::Result<()>,
+) -> io::Result<Walked> {
     let segments = beside.segments;
-    let walked = walk(folder, &segments, Position::START, &mut |seen| {
+    walk(folder, &segments, from, &mut |seen| {
         if questions.deep
             && let Err(e) = canon::is_canonical(seen.line)
         {
@@ -167,10 +195,7 @@ pub(super) fn pass<F: Folder, K: Folder>(
         beside.time = time;
         show(seen)?;
         Ok(None)
-    });
-    let walked = walked.map_err(io)?;
-    let report = report(&mut beside, &walked, questions);
-    Ok((report, beside))
+    })
 }
 
 fn at(seen: &Seen<'_>, code: Code, byte: usize, expected: &str, found: &str) -> Finding {

@@ -1,6 +1,7 @@
 //! A walk over all segments from a place on, as far as the chain holds.
 
 use super::chain::{Chain, Code, Flaw, Good};
+use super::event::LINE_BYTES_MAX;
 use super::lines::{Lines, Next};
 use super::segments::{Position, Segments};
 use crate::disk::{Folder, Storage};
@@ -130,6 +131,10 @@ pub(super) fn walk_chain<F: Folder>(
                     }
                     Err(flaw) => (at, flaw),
                 },
+                Next::Rest(at, rest) if rest.len() > LINE_BYTES_MAX => {
+                    let expected = format!("a line of at most {LINE_BYTES_MAX} bytes");
+                    (at, whole_flaw(Code::Unparseable, &expected, "a longer one"))
+                }
                 Next::Rest(at, rest) => {
                     let found = format!("{} bytes without one", rest.len());
                     (at, whole_flaw(Code::TornTail, "a line with its newline", &found))

@@ -61,6 +61,8 @@ pub struct Health {
     pub queue_age_ms: u64,
     /// Events that restrict, kept in memory because they could not be written.
     pub unwritten: usize,
+    /// Such events for which there was no room in memory either: they are lost.
+    pub forgotten: u64,
 }
 
 /// The promise of an answer.
@@ -122,6 +124,7 @@ struct Told {
     head: Option<Sum>,
     epoch: u64,
     unwritten: usize,
+    forgotten: u64,
     bus_id: String,
 }
 
@@ -180,7 +183,9 @@ impl Bus {
         Ok((Self { shared, thread: Some(thread) }, opened))
     }
 
-    /// Hands events to the writer, to be written together and in order. Never waits.
+    /// Hands events to the writer, to be written together and in order. Never waits. What restricts goes by itself, not
+    /// together with routine events: then it has room where they have none, and is kept in memory and written at
+    /// reopening if the disk refuses it. It is not to be handed over again.
     ///
     /// # Errors
     /// [`BusError::QueueFull`], [`BusError::Closed`]: nothing was taken. [`BusError::Event`] if they are too many for one commit.
@@ -304,6 +309,7 @@ impl Bus {
             queue_len: queue.events + queue.safety_events + queue.busy.map_or(0, |busy| busy.0),
             queue_age_ms: oldest.into_iter().flatten().min().map_or(0, |since| now.saturating_sub(since)),
             unwritten: told.unwritten,
+            forgotten: told.forgotten,
         }
     }
 
@@ -371,6 +377,7 @@ impl Told {
             head: log.at.last,
             epoch: log.head.head.epoch,
             unwritten: log.unwritten.len(),
+            forgotten: log.forgotten,
             bus_id: log.head.head.bus_id.clone(),
         }
     }
@@ -511,6 +518,7 @@ impl<F: Folder> Writer<F> {
         let (folder, keys) = (Arc::clone(&self.log.folder), Arc::clone(&self.log.keys));
         let (mut log, mut opened) = recover::open(folder, keys, self.log.options.clone(), as_of)?;
         let unwritten: Vec<NewEvent> = self.log.unwritten.drain(..).collect();
+        log.forgotten = self.log.forgotten;
         if !unwritten.is_empty() {
             match log.append(&unwritten) {
                 Ok(committed) => opened.events = committed.last,

@@ -11,27 +11,37 @@ pub(super) fn write(out: &mut Vec<u8>, value: f64) -> Result<(), NotFinite> {
     if !value.is_finite() {
         return Err(NotFinite);
     }
-    let mut scratch = Scratch { bytes: [0; 40], len: 0 };
-    // The standard library's exponent form carries the shortest digits; only the layout is ours.
-    write!(scratch, "{value:e}").map_err(|_| NotFinite)?;
-    let text = &scratch.bytes[..scratch.len];
+    // Digits as the reference finds them: shortest, nearest, and even where two are equally near. The standard library
+    // does not keep to the last.
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value).as_bytes();
     let (sign, text) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
         _ => (false, text),
     };
-    let at = text.iter().position(|b| *b == b'e').ok_or(NotFinite)?;
-    let (mantissa, exponent) = (&text[..at], &text[at + 1..]);
-    let exponent: i32 = std::str::from_utf8(exponent).ok().and_then(|e| e.parse().ok()).ok_or(NotFinite)?;
-    let mut digits = [b'0'; 24];
+    let (mantissa, exponent): (_, i32) = match text.iter().position(|b| *b == b'e') {
+        Some(at) => (&text[..at], std::str::from_utf8(&text[at + 1..]).ok().and_then(|e| e.parse().ok()).unwrap_or(0)),
+        None => (text, 0),
+    };
+    let whole = mantissa.iter().position(|b| *b == b'.').unwrap_or(mantissa.len());
+    let mut digits = [b'0'; 32];
     let mut count = 0;
-    for digit in mantissa.iter().filter(|b| b.is_ascii_digit()) {
-        *digits.get_mut(count).ok_or(NotFinite)? = *digit;
+    for (place, digit) in digits.iter_mut().zip(mantissa.iter().filter(|b| b.is_ascii_digit())) {
+        *place = *digit;
         count += 1;
     }
+    let zeros = digits[..count].iter().take_while(|b| **b == b'0').count();
     if sign {
         out.push(b'-');
     }
-    layout(out, &digits[..count], exponent);
+    if zeros == count {
+        out.extend_from_slice(b"0.0");
+        return Ok(());
+    }
+    let end = count - digits[..count].iter().rev().take_while(|b| **b == b'0').count();
+    // Both are counts of a few digits.
+    let shift = i32::try_from(whole).unwrap_or(0) - i32::try_from(zeros).unwrap_or(0) - 1;
+    layout(out, &digits[zeros..end], exponent + shift);
     Ok(())
 }
 
@@ -60,23 +70,5 @@ fn layout(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
             let sign = if exponent < 0 { '-' } else { '+' };
             let _ = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
         }
-    }
-}
-
-struct Scratch {
-    bytes: [u8; 40],
-    len: usize,
-}
-
-impl Write for Scratch {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let n = room.len().min(bytes.len());
-        room[..n].copy_from_slice(&bytes[..n]);
-        self.len += n;
-        Ok(n)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

@@ -9,6 +9,7 @@ fn text<T: serde::Serialize + ?Sized>(value: &T) -> String {
 }
 
 #[test]
+#[expect(clippy::excessive_precision, reason = "the written digits are the point")]
 fn floats_have_the_form_of_the_vectors() {
     let vectors = "0.0 -0.0 1.0 100.0 1000000000000000.0 123456789012345.0 9999999999999998.0 1e+16 1.5e+16 1e+22 1e+23 \
                    0.001 0.0001 0.00012345 1e-05 1e-07 5e-324 0.1 0.6666666666666666 40500.0 1777646400.123456 1e+100 \
@@ -17,6 +18,17 @@ fn floats_have_the_form_of_the_vectors() {
         let value: f64 = vector.parse().unwrap();
         assert_eq!(text(&value), vector);
         assert_eq!(is_canonical(vector.as_bytes()), Ok(()), "{vector}");
+    }
+    // Exactly between two shortest forms: the even one.
+    for (value, form) in [
+        (1_061_116_699_427_810.25, "1061116699427810.2"),
+        (1_061_116_699_427_810.75, "1061116699427810.8"),
+        (4_503_599_627_370_495.5, "4503599627370495.5"),
+        (1_125_899_906_842_624.25, "1125899906842624.2"),
+        (5.684_341_886_080_802e-14, "5.684341886080802e-14"),
+        (9_007_199_254_740_993.0, "9007199254740992.0"),
+    ] {
+        assert_eq!(text(&value), form);
     }
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(encode(&value), Err(CanonError::NotANumber));
@@ -130,7 +142,7 @@ fn every_misspelling_is_found_at_its_byte() {
     }
 }
 
-/// A second encoder: characters one by one, keys as vectors of code points, the float's digits from another library.
+/// A second encoder: characters one by one, keys as vectors of code points, the float's digits by trying.
 fn second(value: &Value) -> String {
     fn quoted(text: &str) -> String {
         let units: String = text
@@ -150,8 +162,8 @@ fn second(value: &Value) -> String {
         format!("\"{units}\"")
     }
     fn float(value: f64) -> String {
-        // serde_json's own shortest digits, whatever its layout.
-        let text = serde_json::to_string(&value).unwrap();
+        // As many digits as are needed, correctly rounded, half to even.
+        let text = (0..17).map(|digits| format!("{value:.digits$e}")).find(|text| text.parse() == Ok(value)).unwrap();
         let (sign, text) = text.strip_prefix('-').map_or(("", &text[..]), |rest| ("-", rest));
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
