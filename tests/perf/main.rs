@@ -15,6 +15,7 @@
 )]
 
 mod bare;
+mod bus;
 mod deaths;
 mod figure;
 mod idle;
@@ -47,10 +48,11 @@ const FIGURES: &[(&str, Measure)] = &[
     ("death", deaths::measure),
     ("stop", stops::measure),
     ("busy", stops::busy),
+    ("bus", bus::measure),
 ];
 
 const USAGE: &str = "perf [--only NAME[,NAME]] [--rounds N] [--busy SECONDS] [--report-only]
-names: status idle tick kill death stop busy";
+names: status idle tick kill death stop busy bus";
 
 fn main() -> ExitCode {
     let mut only: Option<Vec<String>> = None;
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
             "--rounds" => effort.rounds = args.next().and_then(|n| n.parse().ok()).expect("--rounds takes a number"),
             "--busy" => effort.busy_s = args.next().and_then(|n| n.parse().ok()).expect("--busy takes seconds"),
             "--report-only" => report_only = true,
+            // Not for people: a figure about a whole process needs a process of its own.
+            "--audit" => return bus::audit(&args.next().expect("--audit takes a folder")),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);

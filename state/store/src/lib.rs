@@ -1,4 +1,4 @@
-//! What is on disk: durable cells for small state, and the decision journal.
+//! What is on disk: durable cells for small state, the decision journal, and the runtime bus.
 //!
 //! * A file has one writer: the open file is locked, a second opener is refused.
 //! * What does not verify is a typed error that names the file and the next step, never a default.
@@ -13,7 +13,11 @@
     )
 )]
 
+pub mod bus;
+pub mod canon;
 mod cell;
+pub mod disk;
+mod hex;
 pub mod journal;
 mod keeper;
 

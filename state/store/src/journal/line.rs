@@ -2,7 +2,7 @@
 
 use super::LINE_BYTES_MAX;
 use super::entry::Entry;
-use holdfast_core::checksum::Checksum;
+use crate::hex::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -70,13 +70,4 @@ pub(super) fn decode(line: &[u8]) -> Result<Line, String> {
     let parsed: Parsed = serde_json::from_slice(&body).map_err(|e| format!("not an entry: {e}"))?;
     let prev = unhex(parsed.prev.as_bytes()).ok_or("the link to the line before is not a checksum")?;
     Ok(Line { seq: parsed.seq, prev, sum, entry: parsed.entry })
-}
-
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    Checksum(*bytes).to_string()
-}
-
-fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
-    std::str::from_utf8(digits).ok()?.parse().ok().map(|Checksum(bytes)| bytes)
 }

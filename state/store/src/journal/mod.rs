@@ -11,12 +11,14 @@
 mod entry;
 mod line;
 mod memory;
-mod storage;
 
+pub use crate::disk::{FileStorage, Storage};
 pub use entry::{Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded};
 pub use memory::{KEYS_KEPT, Memory, UNSETTLED_MAX};
-pub use storage::{FileStorage, Storage};
 
+use crate::cell::sync_folder;
+use crate::disk::write_all;
+use crate::hex::hex;
 use holdfast_core::checksum::Checksum;
 use holdfast_core::report::JournalHealth;
 use line::Line;
@@ -94,7 +96,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; the file is left as it is.
     pub fn open(path: &Path, at_ms: u64) -> Result<Self, JournalError> {
-        Self::over(FileStorage::open(path)?, path, at_ms)
+        let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
+        let storage = FileStorage::locked(path).map_err(io("open and lock it"))?;
+        let storage = storage.ok_or_else(|| JournalError::Busy { path: path.to_owned() })?;
+        sync_folder(path).map_err(io("sync its folder"))?;
+        Self::over(storage, path, at_ms)
     }
 }
 
@@ -228,11 +234,8 @@ impl<S: Storage> Journal<S> {
     }
 
     fn repair(&mut self, memory: Memory, last: [u8; 32], at: u64, torn: &[u8], at_ms: u64) -> Result<(), JournalError> {
-        let entry = Entry::Repaired {
-            cut_bytes: torn.len() as u64,
-            cut_at: at,
-            cut_sha256: line::hex(&Sha256::digest(torn).into()),
-        };
+        let entry =
+            Entry::Repaired { cut_bytes: torn.len() as u64, cut_at: at, cut_sha256: hex(&Sha256::digest(torn).into()) };
         let io = |what, source| JournalError::Io { path: self.path.clone(), what, source };
         self.storage.truncate(at).map_err(|e| io("cut its torn last line", e))?;
         self.storage.sync().map_err(|e| io("sync it", e))?;
@@ -244,22 +247,6 @@ impl<S: Storage> Journal<S> {
         }
         written.map(|_| ())
     }
-}
-
-fn write_all<S: Storage>(storage: &mut S, bytes: &[u8], mut at: u64) -> io::Result<()> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match storage.write_at(rest, at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                rest = rest.get(n..).unwrap_or_default();
-                at = at.saturating_add(n as u64);
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,186 @@
+//! A stored line taken apart where it lies: no parsing into values, no copy.
+//!
+//! Only the exact shape that the writer gives a line is recognised. Anything else is left to the slow reading, which says
+//! what is wrong with it.
+
+use super::event::{EVENT_SCHEMA, SUM_BYTES};
+
+/// The parts of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Envelope<'l> {
+    pub(super) as_of: f64,
+    /// 64 digits.
+    pub(super) sum: &'l [u8],
+    /// Where its member begins; it is [`SUM_BYTES`] long.
+    pub(super) sum_at: usize,
+    /// Digits of the id.
+    pub(super) id: &'l [u8],
+    pub(super) index: u64,
+    pub(super) event_type: &'l [u8],
+    /// 64 digits.
+    pub(super) previous: Option<&'l [u8]>,
+}
+
+impl<'l> Envelope<'l> {
+    /// Takes a line without its newline apart; `None` if it has any other shape.
+    pub(super) fn of(line: &'l [u8]) -> Option<Self> {
+        let mut at = Cursor { line, at: 0 };
+        at.skip(b"{\"as_of\":")?;
+        let as_of = at.until(b',', 32)?;
+        let spelled =
+            as_of.first().is_some_and(|b| matches!(b, b'0'..=b'9' | b'-')) && as_of.iter().any(|b| !b.is_ascii_digit());
+        let as_of: f64 = std::str::from_utf8(as_of).ok()?.parse().ok()?;
+        if !spelled || !as_of.is_finite() {
+            return None;
+        }
+        at.skip(b",")?;
+        let sum_at = at.at;
+        at.skip(b"\"checksum\":\"sha256:")?;
+        let sum = at.take(64)?;
+        at.skip(b"\",\"event_id\":\"evt-")?;
+        debug_assert_eq!(at.at - sum_at, SUM_BYTES + "\"event_id\":\"evt-".len());
+        let id = at.until(b'"', 24)?;
+        at.skip(b"\",\"event_index\":")?;
+        let index = decimal(at.until(b',', 24)?)?;
+        at.skip(b",\"event_type\":\"")?;
+        let event_type = at.until(b'"', 1024)?;
+        if event_type.contains(&b'\\') {
+            return None;
+        }
+        at.skip(b"\",\"payload\":")?;
+        at.at = object_end(line, at.at)?;
+        at.skip(b",\"previous_checksum\":")?;
+        let previous = if at.skip(b"null").is_some() {
+            None
+        } else {
+            at.skip(b"\"sha256:")?;
+            let digits = at.take(64)?;
+            at.skip(b"\"")?;
+            Some(digits)
+        };
+        at.skip(b",\"schema_version\":\"")?;
+        at.skip(EVENT_SCHEMA.as_bytes())?;
+        at.skip(b"\"")?;
+        if at.skip(b",\"trace_id\":\"").is_some() {
+            let end = string_end(line, at.at)?;
+            if end == at.at + 1 {
+                return None;
+            }
+            at.at = end;
+        }
+        at.skip(b"}")?;
+        (at.at == line.len()).then_some(Self { as_of, sum, sum_at, id, index, event_type, previous })
+    }
+}
+
+struct Cursor<'l> {
+    line: &'l [u8],
+    at: usize,
+}
+
+impl<'l> Cursor<'l> {
+    fn skip(&mut self, literal: &[u8]) -> Option<()> {
+        let end = self.at.checked_add(literal.len())?;
+        (self.line.get(self.at..end)? == literal).then(|| self.at = end)
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'l [u8]> {
+        let end = self.at.checked_add(length)?;
+        let taken = self.line.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    /// What stands before the next such byte, which must come soon.
+    fn until(&mut self, byte: u8, most: usize) -> Option<&'l [u8]> {
+        let rest = self.line.get(self.at..)?;
+        let length = rest.iter().take(most).position(|b| *b == byte)?;
+        self.take(length)
+    }
+}
+
+/// A number without sign and leading zero.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 1 && digits.first() == Some(&b'0') {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Whether these are the id digits of this index: padded with zeros to twelve.
+pub(super) fn is_id(digits: &[u8], index: u64) -> bool {
+    let zeros = digits.iter().take_while(|b| **b == b'0').count();
+    let bare = digits.get(zeros..).unwrap_or_default();
+    digits.len() >= 12 && (digits.len() == 12 || zeros == 0) && decimal(bare) == Some(index)
+}
+
+/// Behind the closing brace of the object that begins here.
+fn object_end(line: &[u8], start: usize) -> Option<usize> {
+    if line.get(start) != Some(&b'{') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let mut at = start;
+    loop {
+        match line.get(at)? {
+            b'"' => {
+                at = string_end(line, at + 1)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// Behind the closing quote of the string whose first character stands here.
+fn string_end(line: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match line.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_twelve_digits_or_exactly_as_many_as_the_index_has() {
+        for (digits, index, good) in [
+            ("000000000042", 42, true),
+            ("0000000000042", 42, false),
+            ("00000000042", 42, false),
+            ("1234567890123", 1_234_567_890_123, true),
+            ("01234567890123", 1_234_567_890_123, false),
+            ("000000000043", 42, false),
+            ("", 0, false),
+        ] {
+            assert_eq!(is_id(digits.as_bytes(), index), good, "{digits}");
+        }
+    }
+
+    #[test]
+    fn an_object_ends_where_it_ends_whatever_its_texts_say() {
+        for object in [r#"{}"#, r#"{"a":"}"}"#, r#"{"a\"}":[{"b":"\\"},[]]}"#] {
+            let line = format!("{object},\"x\":1}}");
+            assert_eq!(object_end(line.as_bytes(), 0), Some(object.len()));
+        }
+        for open in [r#"{"#, r#"{"a":"}"#, r#"{"a\"}"#, "x", ""] {
+            assert_eq!(object_end(open.as_bytes(), 0), None, "{open}");
+        }
+    }
+}

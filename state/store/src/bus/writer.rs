@@ -1,0 +1,541 @@
+//! The bus as its users see it: a queue that never makes them wait, and one thread that owns the log.
+//!
+//! * [`Bus::append`] takes events or refuses them at once. Durable is only what its ticket, or callback, has confirmed.
+//! * The writer takes all that waits, within one commit, so that many small appends share one sync. Events that restrict
+//!   go first and have room of their own in the queue.
+//! * A failure latches; [`Health`] says so at any time without waiting for the disk, and how old the queue is.
+
+use super::error::{BusError, io_error};
+use super::event::{NewEvent, Priority, Sum};
+use super::key::KeyPlace;
+use super::log::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Committed, Log, Options, State};
+use super::recover::{self, Opened};
+use super::verify::Anchor;
+use crate::disk::{Folder, RealFolder};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Events that may wait.
+pub const QUEUE_EVENTS_MAX: usize = 4096;
+/// Events that restrict may wait beyond that.
+pub const QUEUE_SAFETY_MAX: usize = 512;
+/// Bytes that may wait, about.
+pub const QUEUE_BYTES_MAX: usize = 8 << 20;
+/// How long an unsynced head may be left.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Milliseconds of a clock that counts while the host sleeps; only differences matter.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+type Done = Box<dyn FnOnce(Result<Committed, BusError>) + Send>;
+
+/// Whether the caller will wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A ticket that can be waited on.
+    Wait,
+    /// Written in its turn; a failure shows in [`Health`] only.
+    Note,
+}
+
+/// The state of the bus, for the mode and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether what is appended now will be on the disk: no failure, room left.
+    pub durable: bool,
+    /// Why not.
+    pub why: Option<String>,
+    /// Durable events.
+    pub events: u64,
+    /// Checksum of the last of them.
+    pub head: Option<Sum>,
+    /// The writer's epoch.
+    pub epoch: u64,
+    /// Events waiting or being written.
+    pub queue_len: usize,
+    /// Age of the oldest of them in milliseconds.
+    pub queue_age_ms: u64,
+    /// Events that restrict, kept in memory because they could not be written.
+    pub unwritten: usize,
+    /// Such events for which there was no room in memory either: they are lost.
+    pub forgotten: u64,
+}
+
+/// The promise of an answer.
+#[derive(Debug)]
+pub struct Ticket(Receiver<Result<Committed, BusError>>);
+
+impl Ticket {
+    /// Waits until the events are on the disk.
+    ///
+    /// # Errors
+    /// [`BusError::Slow`] when the time is over; else why they are not.
+    pub fn wait(self, most: Duration) -> Result<Committed, BusError> {
+        match self.0.recv_timeout(most) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(BusError::Slow),
+            Err(RecvTimeoutError::Disconnected) => Err(BusError::Closed),
+        }
+    }
+}
+
+struct Append {
+    events: Vec<NewEvent>,
+    bytes: usize,
+    since_ms: u64,
+    done: Option<Done>,
+}
+
+enum Job {
+    Append(Append),
+    Snapshot { as_of: f64, source: Option<String>, payload: Value, done: Done },
+    Reopen { as_of: f64, done: Box<dyn FnOnce(Result<Opened, BusError>) + Send> },
+    Close,
+}
+
+#[derive(Default)]
+struct Queue {
+    safety: VecDeque<Append>,
+    rest: VecDeque<Job>,
+    events: usize,
+    safety_events: usize,
+    bytes: usize,
+    closed: bool,
+    /// What is being written: events, and since when the oldest waits.
+    busy: Option<(usize, u64)>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    told: Mutex<Told>,
+    clock: Clock,
+}
+
+/// What the writer last said of itself.
+#[derive(Clone)]
+struct Told {
+    state: State,
+    events: u64,
+    head: Option<Sum>,
+    epoch: u64,
+    unwritten: usize,
+    forgotten: u64,
+    bus_id: String,
+}
+
+/// The open bus.
+pub struct Bus {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bus").field(&self.health()).finish()
+    }
+}
+
+impl Bus {
+    /// Opens the bus in a folder, making it if there is none; recovers it; starts the writer. The key file lies elsewhere.
+    /// `as_of` is the wall time in seconds since 1970, for what recovery records.
+    ///
+    /// # Errors
+    /// [`BusError`]; then the folder is as it was, except that a torn tail may have been copied aside.
+    pub fn open(
+        folder: &Path,
+        key: &Path,
+        options: Options,
+        clock: Clock,
+        as_of: f64,
+    ) -> Result<(Self, Opened), BusError> {
+        let bus = RealFolder::make(folder).map_err(|e| io_error(folder.to_owned(), "open it", e))?;
+        Self::over(bus, key_place(key)?, options, clock, as_of)
+    }
+
+    /// The same over any disk.
+    ///
+    /// # Errors
+    /// As [`Bus::open`].
+    pub fn over<F>(
+        folder: F,
+        keys: KeyPlace<F>,
+        options: Options,
+        clock: Clock,
+        as_of: f64,
+    ) -> Result<(Self, Opened), BusError>
+    where
+        F: Folder + Send + Sync + 'static,
+        F::File: Send,
+    {
+        let (log, opened) = recover::open(Arc::new(folder), Arc::new(keys), options, as_of)?;
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), told: Mutex::new(Told::of(&log)), clock });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("bus".to_owned())
+            .spawn(move || Writer { log, shared: theirs }.run())
+            .map_err(|e| io_error("the writer's thread".into(), "start it", e))?;
+        Ok((Self { shared, thread: Some(thread) }, opened))
+    }
+
+    /// Hands events to the writer, to be written together and in order. Never waits. What restricts goes by itself, not
+    /// together with routine events: then it has room where they have none, and is kept in memory and written at
+    /// reopening if the disk refuses it. It is not to be handed over again.
+    ///
+    /// # Errors
+    /// [`BusError::QueueFull`], [`BusError::Closed`]: nothing was taken. [`BusError::Event`] if they are too many for one commit.
+    pub fn append(&self, events: Vec<NewEvent>, durability: Durability) -> Result<Ticket, BusError> {
+        let (tell, ticket) = sync_channel(1);
+        let done: Option<Done> = match durability {
+            // Who no longer waits does not hear it.
+            Durability::Wait => Some(Box::new(move |answer| drop(tell.try_send(answer)))),
+            Durability::Note => None,
+        };
+        self.enqueue(events, done)?;
+        Ok(Ticket(ticket))
+    }
+
+    /// The same, telling the answer to a function on the writer's thread: it must not wait.
+    ///
+    /// # Errors
+    /// As [`Bus::append`].
+    pub fn append_then(
+        &self,
+        events: Vec<NewEvent>,
+        done: impl FnOnce(Result<Committed, BusError>) + Send + 'static,
+    ) -> Result<(), BusError> {
+        self.enqueue(events, Some(Box::new(done)))
+    }
+
+    fn enqueue(&self, events: Vec<NewEvent>, done: Option<Done>) -> Result<(), BusError> {
+        let bytes = events.iter().map(NewEvent::line_bytes).sum();
+        if events.len() > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX {
+            return Err(super::event::EventError::TooLong(bytes).into());
+        }
+        let safe = events.iter().all(|event| event.priority() == Priority::Safety);
+        let since_ms = (self.shared.clock)();
+        let mut queue = self.shared.lock()?;
+        let room = if safe {
+            QUEUE_SAFETY_MAX.saturating_sub(queue.safety_events)
+        } else {
+            QUEUE_EVENTS_MAX.saturating_sub(queue.events)
+        };
+        if events.len() > room || !safe && queue.bytes.saturating_add(bytes) > QUEUE_BYTES_MAX {
+            return Err(BusError::QueueFull { events: queue.events + queue.safety_events });
+        }
+        let append = Append { events, bytes, since_ms, done };
+        if safe {
+            queue.safety_events += append.events.len();
+            queue.safety.push_back(append);
+        } else {
+            queue.events += append.events.len();
+            queue.bytes += append.bytes;
+            queue.rest.push_back(Job::Append(append));
+        }
+        drop(queue);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Writes a snapshot of the state after every event handed over before.
+    ///
+    /// # Errors
+    /// As [`Bus::append`].
+    pub fn snapshot(&self, as_of: f64, source_event_id: Option<String>, payload: Value) -> Result<Ticket, BusError> {
+        let (tell, ticket) = sync_channel(1);
+        let done: Done = Box::new(move |answer| drop(tell.try_send(answer)));
+        self.command(Job::Snapshot { as_of, source: source_event_id, payload, done })?;
+        Ok(Ticket(ticket))
+    }
+
+    /// Verifies the log again from the device and, if it holds, writes again; first what could not be written before.
+    ///
+    /// # Errors
+    /// As [`Bus::open`]; the bus stays closed to events. [`BusError::Slow`] when the time is over.
+    pub fn reopen(&self, as_of: f64, most: Duration) -> Result<Opened, BusError> {
+        let (tell, answer) = sync_channel(1);
+        self.command(Job::Reopen { as_of, done: Box::new(move |result| drop(tell.try_send(result))) })?;
+        match answer.recv_timeout(most) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(BusError::Slow),
+            Err(RecvTimeoutError::Disconnected) => Err(BusError::Closed),
+        }
+    }
+
+    fn command(&self, job: Job) -> Result<(), BusError> {
+        let mut queue = self.shared.lock()?;
+        // Each command is as good as an event that waits.
+        if queue.rest.len() > QUEUE_EVENTS_MAX {
+            return Err(BusError::QueueFull { events: queue.events + queue.safety_events });
+        }
+        queue.rest.push_back(job);
+        drop(queue);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// How it stands; never waits for the disk.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let told = self.shared.told().clone();
+        let queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = [
+            queue.busy.map(|busy| busy.1),
+            queue.safety.front().map(|append| append.since_ms),
+            queue.rest.iter().find_map(|job| match job {
+                Job::Append(append) => Some(append.since_ms),
+                Job::Snapshot { .. } | Job::Reopen { .. } | Job::Close => None,
+            }),
+        ];
+        let now = (self.shared.clock)();
+        let alive = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        let why = match told.state {
+            _ if !alive => Some("the writer has ended".to_owned()),
+            State::Good => None,
+            State::Full => Some("the disk is full".to_owned()),
+            State::Latched(why) => Some(why),
+        };
+        Health {
+            durable: why.is_none(),
+            why,
+            events: told.events,
+            head: told.head,
+            epoch: told.epoch,
+            queue_len: queue.events + queue.safety_events + queue.busy.map_or(0, |busy| busy.0),
+            queue_age_ms: oldest.into_iter().flatten().min().map_or(0, |since| now.saturating_sub(since)),
+            unwritten: told.unwritten,
+            forgotten: told.forgotten,
+        }
+    }
+
+    /// A line that proves, kept elsewhere, how far the log went now; `None` before the first event.
+    #[must_use]
+    pub fn anchor_line(&self) -> Option<String> {
+        let told = self.shared.told().clone();
+        told.head.map(|sum| Anchor { bus_id: told.bus_id, count: told.events, sum }.to_string())
+    }
+
+    /// Writes what waits and ends in order.
+    pub fn close(mut self) {
+        self.end();
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked has told its last health long ago.
+            let _ = thread.join();
+        }
+    }
+
+    fn end(&self) {
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.closed = true;
+        queue.rest.push_back(Job::Close);
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.end();
+        }
+    }
+}
+
+/// The place of a key by its path.
+///
+/// # Errors
+/// [`BusError::Io`] if its folder cannot be opened.
+pub fn key_place(key: &Path) -> Result<KeyPlace<RealFolder>, BusError> {
+    let io = |what| move |e| io_error(key.to_owned(), what, e);
+    let name = key.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| io("use it as a key")(std::io::ErrorKind::InvalidInput.into()))?.to_owned();
+    let parent = key.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    Ok(KeyPlace { folder: RealFolder::make(parent).map_err(io("open its folder"))?, name })
+}
+
+impl Shared {
+    fn lock(&self) -> Result<MutexGuard<'_, Queue>, BusError> {
+        let queue = self.queue.lock().map_err(|_| BusError::Closed)?;
+        if queue.closed { Err(BusError::Closed) } else { Ok(queue) }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    fn of<F: Folder>(log: &Log<F>) -> Self {
+        Self {
+            state: log.state.clone(),
+            events: log.at.count,
+            head: log.at.last,
+            epoch: log.head.head.epoch,
+            unwritten: log.unwritten.len(),
+            forgotten: log.forgotten,
+            bus_id: log.head.head.bus_id.clone(),
+        }
+    }
+}
+
+struct Writer<F: Folder> {
+    log: Log<F>,
+    shared: Arc<Shared>,
+}
+
+enum Work {
+    Batch(Vec<Append>),
+    Command(Job),
+    Idle,
+}
+
+impl<F: Folder> Writer<F> {
+    fn run(mut self) {
+        loop {
+            match self.next() {
+                Work::Batch(batch) => self.write(batch),
+                Work::Idle => self.log.settle(),
+                Work::Command(Job::Append(append)) => self.write(vec![append]),
+                Work::Command(Job::Snapshot { as_of, source, payload, done }) => {
+                    let written = self.log.snapshot(as_of, source, &payload);
+                    self.tell();
+                    done(written.map(|()| Committed { last: self.log.at.count, sum: self.log.at.last }));
+                }
+                Work::Command(Job::Reopen { as_of, done }) => {
+                    let opened = self.reopen(as_of);
+                    self.tell();
+                    done(opened);
+                }
+                Work::Command(Job::Close) => break,
+            }
+            self.tell();
+        }
+        self.log.close();
+        self.tell();
+    }
+
+    fn tell(&self) {
+        *self.shared.told() = Told::of(&self.log);
+    }
+
+    /// Waits for work and takes as much of it as one commit may hold.
+    fn next(&self) -> Work {
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.busy = None;
+        while queue.safety.is_empty() && queue.rest.is_empty() {
+            if self.log.head_debt == 0 {
+                queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let (again, waited) = self.shared.wake.wait_timeout(queue, SETTLE).unwrap_or_else(PoisonError::into_inner);
+            queue = again;
+            if waited.timed_out() {
+                return Work::Idle;
+            }
+        }
+        let (mut batch, mut events, mut bytes) = (Vec::new(), 0, 0);
+        let fits = |append: &Append, events: usize, bytes: usize| {
+            events + append.events.len() <= BATCH_EVENTS_MAX && bytes + append.bytes <= BATCH_BYTES_MAX
+        };
+        while queue.safety.front().is_some_and(|append| fits(append, events, bytes)) {
+            let Some(append) = queue.safety.pop_front() else { break };
+            queue.safety_events = queue.safety_events.saturating_sub(append.events.len());
+            (events, bytes) = (events + append.events.len(), bytes + append.bytes);
+            batch.push(append);
+        }
+        while let Some(job) = queue.rest.front() {
+            let more = matches!(job, Job::Append(append) if fits(append, events, bytes));
+            if !more {
+                break;
+            }
+            let Some(Job::Append(append)) = queue.rest.pop_front() else { break };
+            queue.events = queue.events.saturating_sub(append.events.len());
+            queue.bytes = queue.bytes.saturating_sub(append.bytes);
+            (events, bytes) = (events + append.events.len(), bytes + append.bytes);
+            batch.push(append);
+        }
+        if let Some(since) = batch.iter().map(|append| append.since_ms).min() {
+            queue.busy = Some((events, since));
+            return Work::Batch(batch);
+        }
+        queue.rest.pop_front().map_or(Work::Idle, Work::Command)
+    }
+
+    /// Writes a batch as one commit; if the disk has no room for it, each part that may still be written by itself.
+    fn write(&mut self, mut batch: Vec<Append>) {
+        let events = match &mut batch[..] {
+            [one] => std::mem::take(&mut one.events),
+            _ => batch.iter().flat_map(|append| append.events.iter().cloned()).collect(),
+        };
+        match self.log.append(&events) {
+            Ok(committed) => {
+                // Before anybody hears of it, the health shows it.
+                self.tell();
+                for append in batch {
+                    answer(append.done, Ok(committed));
+                }
+            }
+            Err(error) => {
+                if let [one] = &mut batch[..] {
+                    one.events = events;
+                }
+                self.refused(batch, error);
+            }
+        }
+    }
+
+    fn refused(&mut self, batch: Vec<Append>, error: BusError) {
+        let alone = batch.len() == 1;
+        let mut error = Some(error);
+        for append in batch {
+            let safe = append.events.iter().all(|event| event.priority() == Priority::Safety);
+            if self.log.state == State::Full && safe && !alone {
+                let written = self.log.append(&append.events);
+                if written.is_err() {
+                    self.log.remember(append.events);
+                }
+                self.tell();
+                answer(append.done, written);
+                continue;
+            }
+            self.log.remember(append.events);
+            self.tell();
+            let why = match &self.log.state {
+                State::Latched(why) => BusError::Latched { why: why.clone() },
+                State::Full => BusError::Full,
+                State::Good => BusError::Closed,
+            };
+            answer(append.done, Err(error.take().unwrap_or(why)));
+        }
+    }
+
+    fn reopen(&mut self, as_of: f64) -> Result<Opened, BusError> {
+        let (folder, keys) = (Arc::clone(&self.log.folder), Arc::clone(&self.log.keys));
+        let (mut log, mut opened) = recover::open(folder, keys, self.log.options.clone(), as_of)?;
+        let unwritten: Vec<NewEvent> = self.log.unwritten.drain(..).collect();
+        log.forgotten = self.log.forgotten;
+        if !unwritten.is_empty() {
+            match log.append(&unwritten) {
+                Ok(committed) => opened.events = committed.last,
+                Err(e) => {
+                    log.remember(unwritten);
+                    self.log = log;
+                    return Err(e);
+                }
+            }
+        }
+        self.log = log;
+        Ok(opened)
+    }
+}
+
+fn answer(done: Option<Done>, result: Result<Committed, BusError>) {
+    if let Some(done) = done {
+        done(result);
+    }
+}

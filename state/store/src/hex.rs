@@ -1,0 +1,35 @@
+//! Lower-case hex of a checksum, both ways.
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// As bytes of text.
+pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
+}
+
+/// As text.
+pub(crate) fn hex(bytes: &[u8; 32]) -> String {
+    digits(bytes).iter().map(|b| char::from(*b)).collect()
+}
+
+/// Back again; `None` unless it is exactly 64 lower-case digits.
+pub(crate) fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?;
+    }
+    Some(bytes)
+}
