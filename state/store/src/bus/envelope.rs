@@ -3,7 +3,9 @@
 //! Only the exact shape that the writer gives a line is recognised. Anything else is left to the slow reading, which says
 //! what is wrong with it.
 
-use super::event::{EVENT_SCHEMA, SUM_BYTES};
+use super::event::SUM_BYTES;
+
+const SCHEMA_MEMBER: &[u8; 41] = b",\"schema_version\":\"zero.runtime.event.v1\"";
 
 /// The parts of a line.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +60,7 @@ impl<'l> Envelope<'l> {
             at.skip(b"\"")?;
             Some(digits)
         };
-        at.skip(b",\"schema_version\":\"")?;
-        at.skip(EVENT_SCHEMA.as_bytes())?;
-        at.skip(b"\"")?;
+        at.skip(SCHEMA_MEMBER)?;
         if at.skip(b",\"trace_id\":\"").is_some() {
             let end = string_end(line, at.at)?;
             if end == at.at + 1 {
@@ -79,9 +79,11 @@ struct Cursor<'l> {
 }
 
 impl<'l> Cursor<'l> {
-    fn skip(&mut self, literal: &[u8]) -> Option<()> {
-        let end = self.at.checked_add(literal.len())?;
-        (self.line.get(self.at..end)? == literal).then(|| self.at = end)
+    /// The length is known where it is called, so that this is a comparison of a few words.
+    #[inline(always)]
+    fn skip<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+        let (found, _) = self.line.get(self.at..)?.split_first_chunk::<N>()?;
+        (found == literal).then(|| self.at += N)
     }
 
     fn take(&mut self, length: usize) -> Option<&'l [u8]> {
@@ -117,6 +119,22 @@ pub(super) fn is_id(digits: &[u8], index: u64) -> bool {
     digits.len() >= 12 && (digits.len() == 12 || zeros == 0) && decimal(bare) == Some(index)
 }
 
+/// Bytes that mean something to the structure: outside of a string, and within one.
+const MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    marks[b'"' as usize] = QUOTE;
+    marks[b'\\' as usize] = ESCAPE;
+    marks[b'{' as usize] = OPENS;
+    marks[b'[' as usize] = OPENS;
+    marks[b'}' as usize] = CLOSES;
+    marks[b']' as usize] = CLOSES;
+    marks
+};
+const QUOTE: u8 = 1;
+const ESCAPE: u8 = 2;
+const OPENS: u8 = 4;
+const CLOSES: u8 = 8;
+
 /// Behind the closing brace of the object that begins here.
 fn object_end(line: &[u8], start: usize) -> Option<usize> {
     if line.get(start) != Some(&b'{') {
@@ -125,19 +143,19 @@ fn object_end(line: &[u8], start: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut at = start;
     loop {
-        match line.get(at)? {
-            b'"' => {
+        at += line.get(at..)?.iter().position(|b| MARKS[usize::from(*b)] & (QUOTE | OPENS | CLOSES) != 0)?;
+        match MARKS[usize::from(*line.get(at)?)] {
+            QUOTE => {
                 at = string_end(line, at + 1)?;
                 continue;
             }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
+            OPENS => depth += 1,
+            _ => {
                 depth -= 1;
                 if depth == 0 {
                     return Some(at + 1);
                 }
             }
-            _ => {}
         }
         at += 1;
     }
@@ -146,10 +164,10 @@ fn object_end(line: &[u8], start: usize) -> Option<usize> {
 /// Behind the closing quote of the string whose first character stands here.
 fn string_end(line: &[u8], mut at: usize) -> Option<usize> {
     loop {
+        at += line.get(at..)?.iter().position(|b| MARKS[usize::from(*b)] & (QUOTE | ESCAPE) != 0)?;
         match line.get(at)? {
             b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+            _ => at += 2,
         }
     }
 }
