@@ -123,7 +123,8 @@ impl Driver {
 
     fn wake(&mut self) {
         let now = clock::now();
-        if now >= self.look_at {
+        // One that was obeyed is gone as soon as what it ordered is on disk.
+        if now >= self.look_at || self.clerk.standing().is_some() {
             // Half a tick of grace: a timer that fires early must not cost a whole one.
             self.look_at = now.after(Span(LOOK_EVERY.0 - TICK.0 / 2));
             self.clerk.look(self.orders_taken, self.keeper.on_disk());

@@ -7,7 +7,7 @@ use holdfast_tests::Tree;
 use holdfast_tests::crew::side_by_side;
 use holdfast_tests::home::{Ran, finish};
 use holdfast_tests::tree::send;
-use holdfast_tests::wait::{now, s, throughout, until};
+use holdfast_tests::wait::{attempt, now, s, throughout, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -222,7 +222,8 @@ fn a_kill_outlives_everything_but_the_phrase() {
         let doc = tree.until(&format!("{way}: flat"), s(60), |doc| doc.kill.active && doc.kill.state == "flat");
         assert!(doc.kill.reason.as_deref().is_some_and(|reason| reason.contains(way)), "{doc:?}");
         assert!(engine_is_gone() && tree.books().flat(), "{way}: {:?}", tree.books());
-        assert!(!tree.home.paths().kill_file().exists(), "it is taken as read");
+        let read = attempt(s(5), || (!tree.home.paths().kill_file().exists()).then_some(()));
+        assert!(read.is_some(), "it is taken as read");
         if way == "SIGUSR1" {
             resume(&tree);
             tree.wait_mode(TradingMode::Active, s(60));
