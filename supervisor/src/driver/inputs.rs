@@ -50,7 +50,7 @@ impl Driver {
                     // Asked every second by whoever watches: no event.
                     tracing::debug!("an operator looks");
                 } else {
-                    tracing::info!(?request, "an operator asks");
+                    tracing::info!(?request, asked_boot_ns = clock::now().0, "an operator asks");
                 }
                 self.command(id, request, Caller { door: Door::Control, uid: Some(uid) });
             }

@@ -88,28 +88,35 @@ pub(super) struct Chain {
     /// Events before; `None` when it begins in the middle and takes the first line's word for it.
     pub(super) count: Option<u64>,
     pub(super) last: Option<Sum>,
+    /// The same as digits.
+    digits: [u8; 64],
 }
 
 impl Chain {
-    pub(super) const START: Self = Self { count: Some(0), last: None };
-    pub(super) const MIDDLE: Self = Self { count: None, last: None };
+    pub(super) const START: Self = Self { count: Some(0), last: None, digits: [b'0'; 64] };
+    pub(super) const MIDDLE: Self = Self { count: None, ..Self::START };
+
+    /// After so many events, the last of which has this checksum.
+    pub(super) fn after(count: u64, last: Option<Sum>) -> Self {
+        Self { count: Some(count), last, digits: last.map_or([b'0'; 64], |sum| hex::digits(&sum.0)) }
+    }
 
     /// Takes the next line, without its newline.
     pub(super) fn take<'l>(&mut self, line: &'l [u8]) -> Result<Good<'l>, Flaw> {
         let quick = Envelope::of(line).and_then(|envelope| self.quick(line, &envelope));
-        let Some(good) = quick else {
+        let Some((good, digits)) = quick else {
             let place = self.count.map_or_else(|| index_of(line).unwrap_or(1), |count| count.saturating_add(1));
             return Err(self.classify(line, place));
         };
-        *self = Self { count: Some(good.index), last: Some(good.sum) };
+        *self = Self { count: Some(good.index), last: Some(good.sum), digits };
         Ok(good)
     }
 
-    fn quick<'l>(&self, line: &'l [u8], envelope: &Envelope<'l>) -> Option<Good<'l>> {
+    fn quick<'l>(&self, line: &'l [u8], envelope: &Envelope<'l>) -> Option<(Good<'l>, [u8; 64])> {
         let index = envelope.index;
         let linked = match (self.count, &self.last, envelope.previous) {
             (None, _, digits) => digits.is_some() == (index > 1),
-            (Some(count), Some(sum), Some(digits)) => index == count.checked_add(1)? && digits == hex::digits(&sum.0),
+            (Some(count), Some(_), Some(digits)) => index == count.checked_add(1)? && digits == self.digits,
             (Some(count), None, None) => count == 0 && index == 1,
             (Some(_), _, _) => false,
         };
@@ -117,12 +124,9 @@ impl Chain {
             return None;
         }
         let sum = spliced(line.get(..envelope.sum_at)?, line.get(envelope.sum_at + SUM_BYTES..)?);
-        (envelope.sum == hex::digits(&sum.0)).then_some(Good {
-            index,
-            sum,
-            event_type: envelope.event_type,
-            as_of: envelope.as_of,
-        })
+        let digits = hex::digits(&sum.0);
+        let good = Good { index, sum, event_type: envelope.event_type, as_of: envelope.as_of };
+        (envelope.sum == digits).then_some((good, digits))
     }
 
     /// The first rule, in the order of the contract, that a line at this place breaks.

@@ -146,14 +146,12 @@ pub(super) struct HeadFile<S> {
 }
 
 impl<S: Storage> HeadFile<S> {
-    /// Begins an epoch: both slots are rewritten and synced, one after the other.
+    /// Begins an epoch: both slots are rewritten, then synced. A slot is a sector: it has its old or its new content.
     pub(super) fn begin(&mut self) -> io::Result<()> {
-        for _ in 0..2 {
-            let at = self.head.at;
-            self.write(at, false)?;
-            self.file.sync()?;
-        }
-        Ok(())
+        let at = self.head.at;
+        self.write(at, false)?;
+        self.write(at, false)?;
+        self.file.sync()
     }
 
     /// Writes the next head without waiting for the disk.

@@ -81,6 +81,8 @@ pub(super) struct Log<F: Folder> {
     /// Something that is no padding stands behind `at`: it must be overwritten whole.
     pub(super) damaged_tail: bool,
     pub(super) head: HeadFile<F::File>,
+    /// Whether this epoch's key has taken the place of the one before.
+    pub(super) key_kept: bool,
     /// Events whose head is not synced.
     pub(super) head_debt: u64,
     pub(super) state: State,
@@ -98,6 +100,10 @@ impl<F: Folder> Log<F> {
             State::Latched(why) => return Err(BusError::Latched { why: why.clone() }),
             State::Full if !all_safe => return Err(BusError::Full),
             State::Full | State::Good => {}
+        }
+        self.keep_key();
+        if let State::Latched(why) = &self.state {
+            return Err(BusError::Latched { why: why.clone() });
         }
         if self.at.offset >= self.options.segment_bytes && self.state == State::Good {
             self.rotate().map_err(|(what, e)| self.latch(what, e))?;
@@ -225,6 +231,17 @@ impl<F: Folder> Log<F> {
         Ok(())
     }
 
+    /// Puts this epoch's key in the place of the one before, once. From then on nobody can sign an older head.
+    pub(super) fn keep_key(&mut self) {
+        if self.key_kept || matches!(self.state, State::Latched(_)) {
+            return;
+        }
+        match self.head.key.store(&self.keys) {
+            Ok(()) => self.key_kept = true,
+            Err(e) => self.state = State::Latched(e.to_string()),
+        }
+    }
+
     /// Syncs a head that waits for it; to be called about once a second.
     pub(super) fn settle(&mut self) {
         if self.head_debt > 0
@@ -288,6 +305,7 @@ impl<F: Folder> Log<F> {
 
     /// Ends in order: no padding, and a head that allows nothing behind it.
     pub(super) fn close(&mut self) {
+        self.keep_key();
         if self.state != State::Good {
             return;
         }

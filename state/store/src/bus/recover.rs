@@ -235,11 +235,11 @@ fn through<F: Folder>(
     let (from, chain) = match snapshot {
         Some(snapshot) if (snapshot.at.segment, snapshot.at.offset) <= window => {
             let at = &snapshot.at;
-            ((at.segment, at.offset), Chain { count: Some(at.count), last: at.last })
+            ((at.segment, at.offset), Chain::after(at.count, at.last))
         }
         _ if window == (1, 0) => (window, Chain::START),
         // At the head itself there may be no line left from which to learn.
-        _ if window == (head.segment, head.offset) => (window, Chain { count: Some(head.count), last: head.last }),
+        _ if window == (head.segment, head.offset) => (window, Chain::after(head.count, head.last)),
         _ => (window, Chain::MIDDLE),
     };
     let wanted = [Some(*head), snapshot.map(|snapshot| snapshot.at)];
@@ -308,7 +308,7 @@ fn corrupt<F: Folder>(folder: &Arc<F>, code: Code, file: &str, byte: u64, expect
     BusError::Corrupt { path: folder.path(""), finding: Box::new(finding) }
 }
 
-/// Begins a new epoch at the end of the good part: head first, then the key that only later heads need.
+/// Begins a new epoch at the end of the good part. Its key is kept a moment later: the one before still checks this head.
 fn begin<F: Folder>(
     folder: Arc<F>,
     keys: Arc<KeyPlace<F>>,
@@ -336,20 +336,20 @@ pub(super) fn start<F: Folder>(
         move |e| io_error(path, what, e)
     };
     let mut active = folder.open(ACTIVE, Access::Make).map_err(io("open it"))?;
-    // What stands there may still be in the page cache only: it counts from now on.
-    active.sync().map_err(io("sync it"))?;
-    folder.sync().map_err(io("sync its folder"))?;
+    let file = folder.open(HEAD, Access::Make).map_err(io("open the head"))?;
+    if !head.clean {
+        // What stands there may still be in the page cache only: it counts from now on.
+        active.sync().map_err(io("sync it"))?;
+        folder.sync().map_err(io("sync its folder"))?;
+    }
     let size = active.size().map_err(io("measure it"))?;
     let epoch = head.epoch.saturating_add(1);
     let key = key.at(epoch).ok_or_else(|| BusError::Key {
         path: keys.folder.path(&keys.name),
         why: format!("it is of epoch {}, the head of epoch {}", key.epoch, head.epoch),
     })?;
-    let file = folder.open(HEAD, Access::Make).map_err(io("open the head"))?;
     let mut head = HeadFile { file, key, head: Head { epoch, clean: false, ..head } };
     head.begin().map_err(io("write the head"))?;
-    folder.sync().map_err(io("sync its folder"))?;
-    head.key.store(&keys)?;
     let interrupted = end.segment <= segments.closed;
     let state = State::Good;
     let mut log = Log {
@@ -361,6 +361,7 @@ pub(super) fn start<F: Folder>(
         size,
         damaged_tail: false,
         head,
+        key_kept: false,
         head_debt: 0,
         state,
         unwritten: VecDeque::new(),

@@ -94,7 +94,7 @@ pub(super) fn walk<F: Folder>(
     from: Position,
     visit: &mut dyn FnMut(&Seen<'_>) -> io::Result<Option<Finding>>,
 ) -> io::Result<Walked> {
-    let chain = Chain { count: Some(from.count), last: from.last };
+    let chain = Chain::after(from.count, from.last);
     walk_chain(folder, segments, (from.segment, from.offset), chain, visit)
 }
 

@@ -401,6 +401,9 @@ enum Work {
 
 impl<F: Folder> Writer<F> {
     fn run(mut self) {
+        // Nobody waits for it any more.
+        self.log.keep_key();
+        self.tell();
         loop {
             match self.next() {
                 Work::Batch(batch) => self.write(batch),

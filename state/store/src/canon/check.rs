@@ -25,6 +25,23 @@ pub fn is_canonical(text: &[u8]) -> Result<(), FormError> {
     if check.at == text.len() { Ok(()) } else { check.wrong("text after the value") }
 }
 
+/// Bytes that stand for themselves in a string.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
+
+/// A string's place.
+struct Key {
+    span: Range<usize>,
+    escaped: bool,
+}
+
 struct Check<'t> {
     text: &'t [u8],
     at: usize,
@@ -70,6 +87,15 @@ impl Check<'_> {
         }
     }
 
+    /// Order of two keys by the code points they stand for.
+    fn order(&self, a: &Key, b: &Key) -> Ordering {
+        let [one, other] = [a, b].map(|key| self.text.get(key.span.clone()).unwrap_or_default());
+        if a.escaped || b.escaped {
+            return Points { text: one, at: 0 }.cmp(Points { text: other, at: 0 });
+        }
+        one.cmp(other)
+    }
+
     fn array(&mut self, depth: usize) -> Result<(), FormError> {
         if depth > DEPTH_MAX {
             return self.wrong("nested too deep");
@@ -100,7 +126,7 @@ impl Check<'_> {
             self.at += 1;
             return Ok(());
         }
-        let mut before: Option<Range<usize>> = None;
+        let mut before: Option<Key> = None;
         loop {
             let start = self.at;
             if self.peek() != Some(b'"') {
@@ -108,8 +134,7 @@ impl Check<'_> {
             }
             let key = self.string()?;
             if let Some(before) = before {
-                let order =
-                    order(self.text.get(before).unwrap_or_default(), self.text.get(key.clone()).unwrap_or_default());
+                let order = self.order(&before, &key);
                 let what = match order {
                     Ordering::Less => None,
                     Ordering::Equal => Some("the key stands twice"),
@@ -132,22 +157,27 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The span between the quotes.
-    fn string(&mut self) -> Result<Range<usize>, FormError> {
+    /// What stands between the quotes.
+    fn string(&mut self) -> Result<Key, FormError> {
         self.at += 1;
         let start = self.at;
+        let mut escaped = false;
         loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            self.at += rest.iter().position(|b| !PLAIN[usize::from(*b)]).unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                Some(b' '..=b'~') => self.at += 1,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
                 Some(_) => return self.wrong("a byte that must be escaped"),
                 None => return self.wrong("a string without end"),
             }
         }
         let span = start..self.at;
         self.at += 1;
-        Ok(span)
+        Ok(Key { span, escaped })
     }
 
     fn escape(&mut self) -> Result<(), FormError> {
@@ -217,14 +247,6 @@ fn unit(text: &[u8], at: usize) -> Option<u16> {
         };
         Some(sum << 4 | u16::from(value))
     })
-}
-
-/// Order of two canonical key texts by the code points they stand for.
-fn order(a: &[u8], b: &[u8]) -> Ordering {
-    if memchr::memchr(b'\\', a).is_none() && memchr::memchr(b'\\', b).is_none() {
-        return a.cmp(b);
-    }
-    Points { text: a, at: 0 }.cmp(Points { text: b, at: 0 })
 }
 
 /// Code points of a string that was already found canonical.

@@ -108,6 +108,7 @@ impl Deadman {
             state = progress.state.as_str(),
             left = progress.residue.len(),
             detail = progress.detail,
+            said_boot_ns = now.0,
             "reduce job"
         );
         let _ = self.ctx.report(FromWorker::Job(progress.clone()));

@@ -265,6 +265,8 @@ fn what_was_damaged_is_cut_only_when_the_loss_is_accepted_and_then_it_opens() {
         assert_eq!(disk.names(), kept, "{name}: nothing is touched without consent");
         let receipt = fix(true).unwrap();
         assert!(receipt.finding.is_some(), "{name}");
+        let kept: usize = receipt.set_aside.iter().map(|file| disk.bytes(file).len()).sum();
+        assert!(!matches!(name, "flip" | "first segment" | "a segment is gone") || kept > 300, "{name}: {receipt:?}");
         let report = check(&disk);
         assert!(report.ok && report.head == HeadVerdict::OkSigned, "{name}: {report:?}");
         assert!(disk.names().iter().any(|file| file.starts_with("repair-")), "{name}");
