@@ -123,6 +123,8 @@ impl Home {
         engine_key = "keys/engine.key";
         /// Deadman's agent key.
         deadman_key = "keys/deadman.key";
+        /// The key that signs the head of the runtime bus.
+        bus_key = "keys/bus.key";
         /// Sockets, locks, pidfile; 0700.
         run = "run";
         /// Pid, start time and boot id of the supervisor.
@@ -155,6 +157,8 @@ impl Home {
         judge_cell = "data/judge.cell";
         /// Deadman's durable cell: what it took on and has not proven.
         deadman_cell = "data/deadman.cell";
+        /// The runtime bus: every event, in one chain.
+        bus = "data/bus";
         /// The engine's durable cell: loss baseline.
         engine_cell = "data/engine.cell";
         /// The decision journal.

@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Validate, show or write the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Examine, export and mend the record of what happened
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Examine this host and home; redacted, so it can be pasted
     Doctor,
     /// Answer questions about signing and number forms, one JSON value per line; needs no home
@@ -209,6 +212,59 @@ pub(crate) enum ConfigCommand {
     Show(MarketArgs),
     /// Write a commented file with the defaults; refuses to overwrite
     Init,
+}
+
+/// The `audit` commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Does the record hold? If not: which event, which byte, what was expected; works beside a running engine
+    Verify(VerifyArgs),
+    /// Stream the record to standard output; private unless --public
+    Export(ExportArgs),
+    /// Cut a record that does not hold and write down the loss; refuses while an engine runs
+    Repair {
+        /// Agree to the loss with the phrase that `engine audit repair` shows
+        #[arg(long, value_name = "PHRASE", num_args = 0..=1)]
+        accept_loss: Option<Option<String>>,
+    },
+    /// A line to keep elsewhere: it proves how far the record goes now
+    Anchor,
+}
+
+/// Flags of `audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A bus folder, an exported file or a decision journal; absent = everything of this home
+    pub(crate) file: Option<PathBuf>,
+    /// Every line must also be canonical, strictly read
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// A line of `engine audit anchor` that must be in the record
+    #[arg(long, value_name = "LINE")]
+    pub(crate) anchor: Option<String>,
+}
+
+/// Flags of `audit export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// First event
+    #[arg(long, value_name = "N")]
+    pub(crate) from: Option<u64>,
+    /// Last event
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<u64>,
+    /// Only these event types, separated by commas
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// At most so many: the newest, or the first after --from
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Counts and hashes only
+    #[arg(long, conflicts_with_all = ["from", "to", "types", "limit"])]
+    pub(crate) public: bool,
+    /// The raw lines of all segments as one file, for any verifier of such a log
+    #[arg(long, conflicts_with_all = ["from", "to", "types", "limit", "public"])]
+    pub(crate) single_file: bool,
 }
 
 /// The `probe` commands.

@@ -3,6 +3,8 @@
 
 use crate::out::plain;
 use holdfast_core::ids::Role;
+use holdfast_store::bus::BusError;
+use holdfast_store::journal::JournalError;
 use serde::Serialize;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -251,6 +253,40 @@ pub(crate) enum Trouble {
     /// The examination found something that must be mended.
     #[error("{0} of the checks failed")]
     Unfit(usize),
+    /// Nothing was ever recorded here.
+    #[error("nothing is recorded in {}", .home.display())]
+    NoRecord {
+        /// The home.
+        home: PathBuf,
+    },
+    /// The record does not hold.
+    #[error("the record does not hold: {what}")]
+    Evidence {
+        /// Which event, which byte, what was expected, what was found.
+        what: String,
+    },
+    /// The runtime bus cannot be read, or not be mended.
+    #[error("{0}")]
+    Bus(BusError),
+    /// The decision journal cannot be read.
+    #[error("{0}")]
+    Decisions(JournalError),
+    /// A repair would take the record away from under a running engine.
+    #[error("the engine (pid {pid}) runs, and writes the record")]
+    EngineRuns {
+        /// Its pid.
+        pid: u32,
+    },
+    /// A repair loses something, and nobody agreed to it.
+    #[error("nothing was mended: {}; {what}", if *.given { "that is not the phrase" } else { "the phrase is needed" })]
+    LossNotAccepted {
+        /// What does not hold.
+        what: String,
+        /// Type this.
+        phrase: String,
+        /// A phrase was given, and it is not the one.
+        given: bool,
+    },
     /// The kernel refused something basic.
     #[error("cannot {what}: {source}")]
     Os {
@@ -344,6 +380,12 @@ impl Trouble {
             | Self::StillThere { .. }
             | Self::Exists { .. }
             | Self::Unfit(_)
+            | Self::NoRecord { .. }
+            | Self::Evidence { .. }
+            | Self::Bus(_)
+            | Self::Decisions(_)
+            | Self::EngineRuns { .. }
+            | Self::LossNotAccepted { .. }
             | Self::Os { .. } => FAILED,
         }
     }
@@ -376,6 +418,13 @@ impl Trouble {
             Self::StillThere { .. } => "still_there",
             Self::Exists { .. } => "exists",
             Self::Unfit(_) => "unfit",
+            Self::NoRecord { .. } => "no_record",
+            Self::Evidence { .. } => "evidence_broken",
+            Self::Bus(_) => "bus_unusable",
+            Self::Decisions(_) => "decisions_unusable",
+            Self::EngineRuns { .. } => "engine_runs",
+            Self::LossNotAccepted { given: false, .. } => "phrase_needed",
+            Self::LossNotAccepted { given: true, .. } => "phrase_wrong",
             Self::Os { .. } => "os",
         }
     }
@@ -397,7 +446,13 @@ impl Trouble {
             | Self::Port { .. }
             | Self::Account { .. }
             | Self::Exists { .. }
+            | Self::NoRecord { .. }
+            | Self::Decisions(_)
+            | Self::EngineRuns { .. }
             | Self::Os { .. } => "nothing was started and nothing was changed; no risk was added".to_owned(),
+            Self::Evidence { .. } | Self::Bus(_) | Self::LossNotAccepted { .. } => {
+                "an engine on a record that does not hold opens no risk; it still closes, kills and flattens".to_owned()
+            }
             Self::Unfit(_) => "none by itself; what fails here can stop a start or hide a fault".to_owned(),
             Self::NotRunning { left, .. } | Self::KillFiled { left, .. } | Self::PauseFiled { left, .. } => {
                 left_behind(left)
@@ -507,6 +562,16 @@ impl Trouble {
             Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),
             Self::Exists { .. } => "edit it, or move it away first".to_owned(),
             Self::Unfit(_) => "do what the failed lines say, then `engine doctor` again".to_owned(),
+            Self::NoRecord { .. } => "engine start begins a record".to_owned(),
+            Self::Evidence { .. } => "keep a copy of the folder as evidence; `engine stop`, then `engine audit repair` \
+                                      shows what a repair of the bus would lose; a damaged decision journal is restored \
+                                      or moved away while flat"
+                .to_owned(),
+            Self::Bus(_) | Self::Decisions(_) => "mend what the message names, then `engine audit verify`".to_owned(),
+            Self::EngineRuns { .. } => "engine stop, then repair; `engine audit verify` works meanwhile".to_owned(),
+            Self::LossNotAccepted { phrase, .. } => {
+                format!("keep a copy of the folder as evidence, then: engine audit repair --accept-loss '{phrase}'")
+            }
             Self::Os { .. } => "engine doctor".to_owned(),
         }
     }

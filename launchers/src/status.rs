@@ -295,19 +295,24 @@ fn text(out: Out, doc: &StatusDoc) -> String {
         .fold(head, |text, (name, words)| format!("{text}\n{} {words}", out.paint(Tone::Faint, &format!("{name:<9}"))))
 }
 
-/// The decision journal; its only writer is the engine, so that without one nothing is known of it.
+/// The runtime bus and the decision journal. Of the second nothing is known without the engine, its only writer.
 fn journal(doc: &StatusDoc) -> String {
-    if journal_unknown(doc) {
-        return "not known while the engine is down".to_owned();
+    let bus = if doc.journal.durable {
+        format!("{} events, durable", doc.journal.events)
+    } else {
+        format!("{} events, NOT DURABLE ({})", doc.journal.events, plain(&doc.journal.detail))
+    };
+    if decisions_unknown(doc) {
+        return format!("{bus}; decisions: not known while the engine is down");
     }
-    let durable = if doc.journal.durable { "durable" } else { "NOT DURABLE" };
-    format!("{} entries, {durable}, {} unsettled", doc.journal.events, doc.journal.unsettled)
+    let durable = if doc.decisions.durable { "durable" } else { "NOT DURABLE" };
+    format!("{bus}; decisions: {} entries, {durable}, {} unsettled", doc.decisions.entries, doc.decisions.unsettled)
 }
 
-/// Whether nobody is there to say how the journal is.
-pub(crate) fn journal_unknown(doc: &StatusDoc) -> bool {
+/// Whether nobody is there to say how the decision journal is.
+pub(crate) fn decisions_unknown(doc: &StatusDoc) -> bool {
     let engine = doc.workers.iter().find(|worker| worker.role == Role::Engine);
-    !doc.journal.durable && engine.is_none_or(|engine| engine.state != "ready" && engine.state != "degraded")
+    !doc.decisions.durable && engine.is_none_or(|engine| engine.state != "ready" && engine.state != "degraded")
 }
 
 /// The engine, kept down by a kill: no fault.

@@ -11,7 +11,8 @@ use crate::Launch;
 use crate::os::process::Process;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
-use crate::perform::replies::Replies;
+use crate::perform::journal::Journal;
+use crate::perform::replies::{Replies, Safe};
 use crate::source::Input;
 use crate::source::peers::{PeerId, Roll};
 use crate::source::viewers::Published;
@@ -23,6 +24,7 @@ use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::limits::TICK;
 use holdfast_core::machine::Machine;
 use holdfast_core::permit::{Grant, PermitKey};
+use holdfast_core::report::BusHealth;
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::bootstrap::Token;
 use holdfast_ipc::clock;
@@ -62,6 +64,7 @@ struct Driver {
     permit: PermitWriter,
     permit_key: PermitKey,
     keeper: Keeper<Durable>,
+    journal: Journal,
     replies: Replies,
     orders_taken: u64,
     /// When files that are orders are looked for again.
@@ -84,11 +87,14 @@ struct Driver {
     announced: bool,
     /// What the judge was told last of the disk under its latches.
     latches_told: bool,
+    /// What it was told last of the runtime bus.
+    bus_told: Option<BusHealth>,
     finished: bool,
 }
 
 impl Driver {
     async fn run(&mut self, queue: &mut mpsc::Receiver<Input>) {
+        self.mind_the_bus(clock::now());
         // Obeyed before any worker is born.
         for request in std::mem::take(&mut self.waiting) {
             self.ordered(request);
@@ -136,6 +142,19 @@ impl Driver {
             self.latches_told = on_disk;
             self.step(Event::Latches { on_disk });
         }
+        self.mind_the_bus(now);
+    }
+
+    fn mind_the_bus(&mut self, now: Tick) {
+        self.journal.tend(now);
+        let bus = self.journal.health();
+        if self.bus_told.as_ref() != Some(&bus) {
+            self.bus_told = Some(bus.clone());
+            self.step(Event::Bus(bus));
+        }
+        if self.journal.snapshot_due() {
+            self.snapshot();
+        }
     }
 
     /// Steps the judge and carries out its actions; what they cause at once is stepped right after, in order.
@@ -162,8 +181,9 @@ impl Driver {
             Action::Kill { role } => self.kill(role),
             Action::Tell { role, what } => self.tell(role, &what),
             Action::Persist => self.keeper.store(clock::now(), self.machine.durable().clone()),
+            Action::Record(record) => self.journal.record(&record),
             Action::Reply { id, reply, last, after_persist } => {
-                let after = after_persist.then_some(&self.keeper);
+                let after = after_persist.then(|| Safe { latches: &self.keeper, recorded: self.journal.pledge() });
                 self.replies.send(id, reply, last, after);
             }
             Action::ReplyStatus { id } => {

@@ -9,7 +9,7 @@ pub(crate) mod viewers;
 
 use crate::source::peers::PeerId;
 use bytes::Bytes;
-use holdfast_core::command::{ControlReply, ControlRequest};
+use holdfast_core::command::{Class, ControlReply, ControlRequest};
 use holdfast_core::ids::Role;
 use holdfast_core::time::Tick;
 use holdfast_ipc::message::{FromWorker, ToWorker};
@@ -29,7 +29,9 @@ pub(crate) enum Input {
     /// A worker's process is gone.
     Gone { role: Role, pid: u32, note: String, seen: Tick },
     /// An operator asks.
-    Asked { request: ControlRequest, replies: mpsc::Sender<ControlReply> },
+    Asked { request: ControlRequest, uid: u32, replies: mpsc::Sender<ControlReply> },
+    /// An operator asked and was refused at the door.
+    Refused { command: &'static str, class: Class, uid: u32, code: &'static str },
     /// `run/KILL` is there.
     Ordered(ControlRequest),
     /// A signal.

@@ -35,33 +35,33 @@ impl Drop for Mount {
 }
 
 /// A file that takes every byte that is left, again and again.
-struct Ballast(PathBuf, File);
+pub(crate) struct Ballast(PathBuf, File);
 
 impl Ballast {
-    fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(&path).expect("a file");
         Self(path, file)
     }
 
-    fn fill(&mut self) {
+    pub(crate) fn fill(&mut self) {
         for size in [1 << 20, 1 << 12, 1 << 6, 1] {
             let block = vec![b'x'; size];
             while self.1.write_all(&block).is_ok() {}
         }
     }
 
-    fn free(self) {
+    pub(crate) fn free(self) {
         std::fs::remove_file(&self.0).expect("it can be removed");
     }
 }
 
 /// A trading tree on a small disk of its own. The disk goes last.
-struct Small {
-    tree: Tree,
-    _mount: Mount,
+pub(crate) struct Small {
+    pub(crate) tree: Tree,
+    pub(crate) _mount: Mount,
 }
 
-fn small() -> Option<Small> {
+pub(crate) fn small() -> Option<Small> {
     let home = Home::new();
     let mount = Mount::tmpfs(home.paths().root(), "size=48m,mode=0700")?;
     std::fs::write(home.paths().config(), BUSY).unwrap();
@@ -79,7 +79,7 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     let mut ballast = Ballast::new(tree.home.paths().root().join("ballast"));
     let doc = until("a journal that cannot be written", s(90), || {
         ballast.fill();
-        tree.try_status().filter(|doc| !doc.journal.durable)
+        tree.try_status().filter(|doc| !doc.decisions.durable)
     });
     let full = now();
     assert_ne!(doc.trading_mode, TradingMode::Active, "{doc:#?}");
@@ -119,7 +119,8 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     assert!(tree.witness().increases(full.after(s(1)), now()).is_empty());
     resume(tree);
     trading(tree);
-    assert!(tree.status().journal.durable);
+    let doc = tree.status();
+    assert!(doc.journal.durable && doc.decisions.durable, "{doc:#?}");
     assert!(now() > killed);
     tree.witness().check_openings();
 }
@@ -133,13 +134,13 @@ fn a_disk_with_room_again_is_written_again() {
     let mut ballast = Ballast::new(tree.home.paths().root().join("ballast"));
     until("a journal that cannot be written", s(90), || {
         ballast.fill();
-        tree.try_status().filter(|doc| !doc.journal.durable)
+        tree.try_status().filter(|doc| !doc.decisions.durable)
     });
     let engine = tree.pid(Role::Engine);
     ballast.free();
     trading(tree);
     let doc = tree.status();
-    assert!(doc.journal.durable, "{doc:#?}");
+    assert!(doc.journal.durable && doc.decisions.durable, "{doc:#?}");
     assert_eq!(tree.pid(Role::Engine), engine, "nobody had to be replaced");
     let _ = holdfast_tests::journal::Decisions::read(&tree.home.paths().decisions());
 }

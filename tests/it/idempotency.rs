@@ -42,7 +42,9 @@ fn agree(tree: &Tree) {
 fn settle(tree: &Tree) {
     let _ = tree.run(&["flatten"]).expect_code(0);
     resume(tree);
-    tree.until("books that agree", s(60), |doc| doc.trading_mode == TradingMode::Active && doc.journal.unsettled == 0);
+    tree.until("books that agree", s(60), |doc| {
+        doc.trading_mode == TradingMode::Active && doc.decisions.unsettled == 0
+    });
     agree(tree);
 }
 
@@ -94,7 +96,7 @@ fn an_answer_lost_after_the_deed_is_asked_for() {
     // An opening and a closing, both carried out and neither answered.
     until("both lost and both settled", s(110), || {
         if let Some(doc) = tree.try_status() {
-            let guard = doc.journal.unsettled > 0;
+            let guard = doc.decisions.unsettled > 0;
             assert!(!(guard && doc.permit.live && doc.trading_mode == TradingMode::Kill), "{doc:#?}");
             guarded |= guard;
         }
@@ -125,7 +127,7 @@ fn an_answer_lost_after_the_deed_is_asked_for() {
     let same = attempt(s(45), || {
         let doc = tree.try_status()?;
         let (venue, journal) = (tree.witness().positions(), expected(&decisions(&tree)));
-        (doc.journal.unsettled == 0 && doc.exposure.known && signed(&doc) == venue && venue == journal).then_some(())
+        (doc.decisions.unsettled == 0 && doc.exposure.known && signed(&doc) == venue && venue == journal).then_some(())
     });
     assert!(
         same.is_some(),

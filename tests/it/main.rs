@@ -9,6 +9,7 @@
 )]
 
 mod arrows;
+mod bus;
 mod config;
 mod deaths;
 mod disk;

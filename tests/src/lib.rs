@@ -15,6 +15,7 @@ pub mod binary;
 pub mod books;
 pub mod crew;
 pub mod diary;
+pub mod events;
 pub mod home;
 pub mod journal;
 pub mod raw;

@@ -2,7 +2,7 @@
 
 use super::{Check, fail, ok, warn};
 use crate::link::Seen;
-use crate::status::{fenced, journal_unknown};
+use crate::status::{decisions_unknown, fenced};
 use holdfast_core::status::{StatusDoc, WorkerStatus};
 use holdfast_ipc::clock;
 use holdfast_sensor::judge::SKEW_MAX_MS;
@@ -25,12 +25,17 @@ pub(super) fn tree(seen: &Seen) -> Vec<Check> {
     } else {
         fail("account", format!("no fresh reading (last: {read})"), "engine logs sensor; engine logs deadman")
     });
-    checks.push(if journal_unknown(doc) {
-        ok("journal", "not known while the engine is down")
-    } else if doc.journal.durable {
-        ok("journal", format!("{} entries, {} unsettled", doc.journal.events, doc.journal.unsettled))
+    checks.push(if doc.journal.durable {
+        ok("journal", format!("{} events", doc.journal.events))
     } else {
-        fail("journal", "the last append did not reach the disk", "engine logs engine; check the disk")
+        fail("journal", doc.journal.detail.clone(), "engine audit verify; check the disk")
+    });
+    checks.push(if decisions_unknown(doc) {
+        ok("decisions", "not known while the engine is down")
+    } else if doc.decisions.durable {
+        ok("decisions", format!("{} entries, {} unsettled", doc.decisions.entries, doc.decisions.unsettled))
+    } else {
+        fail("decisions", "the last append did not reach the disk", "engine logs engine; check the disk")
     });
     checks
 }

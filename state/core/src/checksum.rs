@@ -1,16 +1,27 @@
-//! A SHA-256 value in its one written form: 64 lower-case hex digits. Anything else does not parse.
+//! A SHA-256 value in its one written form: `sha256:` and 64 lower-case hex digits. Anything else does not parse.
 
+use crate::hex;
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A SHA-256 value.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Checksum(pub [u8; 32]);
+
+const SCHEME: &str = "sha256:";
+
+impl Checksum {
+    /// Reads the written form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        hex::unhex(text.strip_prefix(SCHEME)?.as_bytes()).map(Self)
+    }
+}
 
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{SCHEME}{}", hex::hex(&self.0))
     }
 }
 
@@ -20,13 +31,13 @@ impl fmt::Debug for Checksum {
     }
 }
 
-/// Not 64 lower-case hex digits.
+/// Not `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadChecksum;
 
 impl fmt::Display for BadChecksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a checksum: 64 lower-case hex digits")
+        f.write_str("not a checksum: sha256: and 64 lower-case hex digits")
     }
 }
 
@@ -35,20 +46,7 @@ impl core::error::Error for BadChecksum {}
 impl FromStr for Checksum {
     type Err = BadChecksum;
     fn from_str(text: &str) -> Result<Self, BadChecksum> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(BadChecksum),
-        };
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != 32 || !rest.is_empty() {
-            return Err(BadChecksum);
-        }
-        let mut bytes = [0; 32];
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Ok(Self(bytes))
+        Self::parse(text).ok_or(BadChecksum)
     }
 }
 
@@ -64,7 +62,7 @@ impl<'de> Deserialize<'de> for Checksum {
         impl de::Visitor<'_> for Digits {
             type Value = Checksum;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 lower-case hex digits")
+                f.write_str("sha256: and 64 lower-case hex digits")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Checksum, E> {
                 text.parse().map_err(E::custom)
@@ -83,11 +81,18 @@ mod tests {
     fn one_written_form() {
         let mut bytes = [0xab; 32];
         bytes[0] = 0x01;
-        let text = alloc::format!("01{}", "ab".repeat(31));
+        let text = alloc::format!("sha256:01{}", "ab".repeat(31));
         assert_eq!(Checksum(bytes).to_string(), text);
         assert_eq!(text.parse(), Ok(Checksum(bytes)));
         assert_eq!(serde_json::to_string(&Checksum(bytes)).unwrap(), alloc::format!("\"{text}\""));
-        for bad in [&text[1..], &text.to_uppercase(), &alloc::format!("{text}0"), "", &"zz".repeat(32)] {
+        for bad in [
+            &text[1..],
+            &text[7..],
+            &text.to_uppercase(),
+            &alloc::format!("{text}0"),
+            "",
+            &alloc::format!("sha256:{}", "zz".repeat(32)),
+        ] {
             assert_eq!(bad.parse::<Checksum>(), Err(BadChecksum), "{bad}");
         }
     }

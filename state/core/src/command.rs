@@ -9,7 +9,8 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// What a request can do to risk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Looks.
     Read,
@@ -58,6 +59,22 @@ impl ControlRequest {
             Self::Status {} | Self::Heartbeat {} => Class::Read,
             Self::Kill { .. } | Self::Flatten {} | Self::Pause {} | Self::Stop { .. } => Class::Reduce,
             Self::Resume { .. } => Class::Increase,
+        }
+    }
+
+    /// The command's word, without its arguments.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Status {} => "status",
+            Self::Kill { flatten: true, .. } => "kill",
+            Self::Kill { flatten: false, .. } => "kill_no_flatten",
+            Self::Flatten {} => "flatten",
+            Self::Pause {} => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Heartbeat {} => "heartbeat",
+            Self::Stop { flatten: true } => "stop_flatten",
+            Self::Stop { flatten: false } => "stop",
         }
     }
 }

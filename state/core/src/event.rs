@@ -4,8 +4,10 @@ use crate::command::{ControlReply, ControlRequest};
 use crate::duty::Duty;
 use crate::ids::{Generation, Role};
 use crate::message::ToWorker;
+use crate::record::{Caller, Record};
 use crate::report::{
-    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
+    AccountView, BusHealth, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport,
+    Standing,
 };
 use crate::time::Tick;
 use alloc::boxed::Box;
@@ -92,6 +94,8 @@ pub enum Event {
         /// They do.
         on_disk: bool,
     },
+    /// Whether what happens is written down on the runtime bus.
+    Bus(BusHealth),
     /// Somebody asked for emergency reduce-only.
     EmergencyReduceOnly,
     /// An operator command.
@@ -100,6 +104,8 @@ pub enum Event {
         id: Option<CommandId>,
         /// What.
         request: ControlRequest,
+        /// Who, and how it came in.
+        caller: Caller,
         /// Wall clock.
         wall_ms: u64,
     },
@@ -136,6 +142,8 @@ pub enum Action {
     },
     /// Write the durable state; replies marked so wait for it.
     Persist,
+    /// Write down what happened. Nobody waits for it but replies marked so.
+    Record(Box<Record>),
     /// Answer an operator.
     Reply {
         /// Whom.
@@ -144,7 +152,7 @@ pub enum Action {
         reply: ControlReply,
         /// Nothing follows.
         last: bool,
-        /// Only after everything asked to be persisted so far is on disk (or failed to get there).
+        /// Only after everything asked to be persisted and recorded so far is on disk (or failed to get there).
         after_persist: bool,
     },
     /// Answer an operator with the status document.

@@ -30,6 +30,7 @@ pub mod duty;
 pub mod event;
 #[cfg(test)]
 mod golden;
+pub mod hex;
 pub mod ids;
 pub mod lease;
 pub mod limits;
@@ -37,6 +38,7 @@ pub mod machine;
 pub mod message;
 pub mod money;
 pub mod permit;
+pub mod record;
 pub mod registry;
 pub mod report;
 pub mod resolve;

@@ -7,11 +7,14 @@
 mod admit;
 mod books;
 mod jobs;
+mod minutes;
 mod stop;
 mod view;
 mod workers;
 
 pub use view::{View, WorkerView};
+
+use minutes::{Minutes, drift, recorded};
 
 use crate::drain::{self, Drain};
 use crate::durable::{Durable, KillCause};
@@ -19,9 +22,11 @@ use crate::event::{Action, CommandId, Event};
 use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, OWN_GAP, PROBATION, TICK};
+use crate::record::Record;
 use crate::registry::{LatchReason, Profile};
 use crate::report::{
-    AccountView, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, Standing, StandingCause,
+    AccountView, BusHealth, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, Standing,
+    StandingCause,
 };
 use crate::resolve::{Inputs, Verdict, resolve};
 use crate::time::{Span, Tick};
@@ -98,6 +103,10 @@ pub struct Machine {
     standing: Option<Standing>,
     /// A restart might forget a latch: the disk does not take it.
     unsaved: bool,
+    /// Whether what happens is written down.
+    bus: BusHealth,
+    /// What was last written down.
+    minutes: Minutes,
     emergency_until: Option<Tick>,
     ipc_broken_until: Option<Tick>,
     lease: Lease,
@@ -152,6 +161,8 @@ impl Machine {
             limit_hit: None,
             standing: None,
             unsaved: false,
+            bus: BusHealth::Unavailable { why: "not opened yet".into() },
+            minutes: Minutes::default(),
             emergency_until: None,
             ipc_broken_until: None,
             lease: Lease::Revoked,
@@ -233,12 +244,14 @@ impl Machine {
             Event::Trip(LatchTrip { reason, detail }) => {
                 out.push(Action::Log { text: format!("{reason}: {detail}") });
                 if reason == LatchReason::InventoryMismatchReconcileRequired {
+                    out.push(drift(None, &detail));
                     self.incident_until = Some(now.after(PROBATION));
                     self.incident = Some(detail);
                 }
                 self.trip(reason, out);
             }
             Event::Reconciled(report) if report.asked == self.asked => {
+                self.note_comparison(&report, out);
                 self.reconcile_detail = report.detail;
                 self.premature = report.clean && !self.causes_gone(now);
                 if self.premature {
@@ -262,18 +275,20 @@ impl Machine {
             // Deadman works without an order of ours (nobody answered at our door, or we stood still): no opening meanwhile.
             Event::Job(progress) if progress.job == JobId::OWN => {
                 self.own_job = (progress.state != JobState::Flat).then_some(now);
+                self.note_reduction(&progress, None, out);
             }
             Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
             Event::DeadMan(report) => self.dead_man = Some(report),
             Event::Duty(duty) => self.take_over(&duty, out),
             Event::Latches { on_disk } => self.unsaved = !on_disk,
+            Event::Bus(health) => self.bus = health,
             Event::EmergencyReduceOnly => {
                 self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
                 self.durable.emergency = true;
                 out.push(Action::Log { text: "emergency reduce-only was raised".into() });
                 out.push(Action::Persist);
             }
-            Event::Command { id, request, wall_ms } => self.command(now, id, request, wall_ms, out),
+            Event::Command { id, request, caller, wall_ms } => self.command(now, id, request, caller, wall_ms, out),
         }
     }
 
@@ -301,11 +316,13 @@ impl Machine {
     /// Recomputes the mode; a revocation goes before everything else of this step.
     fn judge(&mut self, now: Tick, mut out: Vec<Action>) -> Vec<Action> {
         let verdict = resolve(&self.inputs(now));
+        self.note_changes(&mut out);
         let renew = self.renewed.is_none_or(|at| now.since(at) >= TICK);
         if renew {
             self.renewed = Some(now);
         }
         let (lease, action) = self.lease.step(now, verdict.mode, renew);
+        self.note_permit(now, action, &mut out);
         self.lease = lease;
         match action {
             None => {}
@@ -315,6 +332,8 @@ impl Machine {
         if verdict != self.verdict {
             let words: Vec<&str> = verdict.reasons.iter().map(|reason| reason.as_str()).collect();
             out.push(Action::Log { text: format!("mode {} {}", verdict.mode, words.join(" ")) });
+            let (before, mode) = (self.verdict.mode, verdict.mode);
+            out.push(recorded(Record::StatusMode { before, mode, reasons: verdict.reasons.clone() }));
             self.verdict = verdict;
             out.push(Action::Publish);
         } else if renew {
@@ -345,7 +364,8 @@ impl Machine {
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
             capital_used_up: stands(StandingCause::Capital),
-            journal_unavailable: !journal_good || self.unsaved,
+            journal_unavailable: !journal_good || self.unsaved || matches!(self.bus, BusHealth::Unavailable { .. }),
+            evidence_broken: matches!(self.bus, BusHealth::Refused { .. }),
             input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }

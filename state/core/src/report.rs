@@ -129,6 +129,23 @@ pub struct JournalHealth {
     pub head: Option<Checksum>,
 }
 
+/// Whether what happens is written down on the runtime bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusHealth {
+    /// Durable, and not behind.
+    Good,
+    /// The disk does not take it, or not in time. Ends by itself.
+    Unavailable {
+        /// Why, for people.
+        why: String,
+    },
+    /// What is there does not verify: it is left as it is, and nothing is written. Ends with a repair and a new start.
+    Refused {
+        /// Which file and byte, for people.
+        why: String,
+    },
+}
+
 /// The engine's answer to a request to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -57,6 +57,8 @@ pub struct StatusDoc {
     pub venue_url: String,
     /// The decision journal.
     pub journal: JournalStatus,
+    /// The engine's decision journal.
+    pub decisions: DecisionsStatus,
     /// Why the engine's own gate refuses every opening, for as long as that stands; absent when nothing standing does.
     pub opening_blocked: Option<String>,
     /// When this document was made, RFC 3339.
@@ -196,11 +198,24 @@ pub struct ApiStatus {
     pub cockpit: String,
 }
 
-/// The decision journal in the status document.
+/// The runtime bus in the status document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalStatus {
-    /// Entries written.
+    /// Durable events.
     pub events: u64,
+    /// Checksum of the last of them; empty while there is none.
+    pub head: String,
+    /// What happens now, and what must not be forgotten, reaches the disk.
+    pub durable: bool,
+    /// Why not, for people; empty if it does.
+    pub detail: String,
+}
+
+/// The decision journal in the status document, as the engine last reported it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionsStatus {
+    /// Entries written.
+    pub entries: u64,
     /// Checksum of the last entry; empty while unknown.
     pub head: String,
     /// The last append reached the disk.

@@ -17,9 +17,10 @@ pub mod bus;
 pub mod canon;
 mod cell;
 pub mod disk;
-mod hex;
 pub mod journal;
 mod keeper;
+
+use holdfast_core::hex;
 
 pub use cell::{Cell, CellError};
 pub use keeper::{Keeper, Written};

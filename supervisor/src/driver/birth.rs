@@ -5,6 +5,7 @@ use crate::error::SupervisorError;
 use crate::instance::Ownership;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
+use crate::perform::journal::Journal;
 use crate::perform::replies::Replies;
 use crate::source::peers::Roll;
 use crate::source::viewers::Published;
@@ -35,11 +36,14 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
     let used = durable.is_some();
     let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
+    let previous = durable.epoch;
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
     durable.configure_operator(operator_period(&launch), clock::wall_ms());
     durable.written_by = os::process::Identity::own().map_or_else(String::new, |own| own.to_text());
     cell.store(&durable)?;
+    let (mut journal, opened) = Journal::open(&launch.home, os::random()?);
+    journal.begin(&launch, opened.as_ref(), durable.epoch, previous);
     leftovers::clear(&launch.home)?;
     takeover::take(&launch.home, &mut cell, &mut durable, used);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -51,10 +55,12 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
         let ownership = Arc::new(ownership);
-        let mut driver = Driver::new(launch, ownership.clone(), cell, durable, inputs)?;
+        let mut driver = Driver::new(launch, ownership.clone(), (cell, durable), journal, inputs)?;
         ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
+        driver.snapshot();
         let written = driver.keeper.finish(Duration::from_secs(5)).await;
+        driver.journal.finish(Duration::from_secs(5)).await;
         driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
         ownership.withdraw(&driver.launch.home);
@@ -71,6 +77,7 @@ fn first_or_lost(home: &Home) -> Durable {
     let traces = [
         home.decisions(),
         home.engine_cell(),
+        home.bus(),
         home.engine_nonce(),
         home.deadman_nonce(),
         home.deadman_cell(),
@@ -91,8 +98,8 @@ impl Driver {
     pub(super) fn new(
         launch: Launch,
         ownership: Arc<Ownership>,
-        cell: Cell<Durable>,
-        durable: Durable,
+        (cell, durable): (Cell<Durable>, Durable),
+        journal: Journal,
         inputs: mpsc::Sender<Input>,
     ) -> Result<Self, SupervisorError> {
         let home = &launch.home;
@@ -126,6 +133,7 @@ impl Driver {
             permit,
             permit_key: PermitKey::new(os::random()?),
             keeper,
+            journal,
             replies: Replies::default(),
             orders_taken: 0,
             look_at: Tick(0),
@@ -145,6 +153,7 @@ impl Driver {
             beat_seq: 0,
             announced: false,
             latches_told: true,
+            bus_told: None,
             finished: false,
             clerk,
             aside,

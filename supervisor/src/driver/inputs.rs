@@ -3,9 +3,10 @@
 use super::{Driver, Peer};
 use crate::os;
 use crate::source::{Input, signals};
-use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::event::Event;
+use holdfast_core::command::{Class, ControlReply, ControlRequest};
+use holdfast_core::event::{CommandId, Event};
 use holdfast_core::ids::Role;
+use holdfast_core::record::{Caller, Door, Outcome, Record};
 use holdfast_ipc::clock;
 use holdfast_ipc::message::FromWorker;
 use tokio::sync::mpsc;
@@ -42,8 +43,8 @@ impl Driver {
                     );
                 }
             }
-            Input::Asked { request, replies } if self.stands_against(&request, &replies) => {}
-            Input::Asked { request, replies } => {
+            Input::Asked { request, uid, replies } if self.stands_against(&request, uid, &replies) => {}
+            Input::Asked { request, uid, replies } => {
                 let id = Some(self.replies.open(replies));
                 if matches!(request, ControlRequest::Status {}) {
                     // Asked every second by whoever watches: no event.
@@ -51,18 +52,19 @@ impl Driver {
                 } else {
                     tracing::info!(?request, asked_boot_ns = clock::now().0, "an operator asks");
                 }
-                self.step(Event::Command { id, request, wall_ms: clock::wall_ms() });
+                self.command(id, request, Caller { door: Door::Control, uid: Some(uid) });
             }
+            Input::Refused { command, class, uid, code } => self.refused(command, class, uid, code),
             Input::Ordered(request) => self.ordered(request),
             Input::Signal(signals::Meaning::Stop) => {
                 tracing::info!("SIGTERM or SIGINT: stopping in order");
                 let request = ControlRequest::Stop { flatten: false };
-                self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
+                self.command(None, request, Caller { door: Door::Signal, uid: None });
             }
             Input::Signal(signals::Meaning::Kill) => {
                 tracing::warn!("SIGUSR1: kill");
                 let request = ControlRequest::Kill { flatten: true, reason: Some("SIGUSR1".to_owned()) };
-                self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
+                self.command(None, request, Caller { door: Door::Signal, uid: None });
             }
             Input::Signal(signals::Meaning::Report) => {
                 self.file_written = None;
@@ -76,12 +78,24 @@ impl Driver {
     pub(super) fn ordered(&mut self, request: ControlRequest) {
         tracing::warn!(?request, "an order was left as a file");
         self.orders_taken += 1;
-        self.step(Event::Command { id: None, request, wall_ms: clock::wall_ms() });
+        self.command(None, request, Caller { door: Door::File, uid: None });
+    }
+
+    fn command(&mut self, id: Option<CommandId>, request: ControlRequest, caller: Caller) {
+        self.step(Event::Command { id, request, caller, wall_ms: clock::wall_ms() });
+    }
+
+    /// A command that was refused before the judge saw it is written down all the same.
+    fn refused(&mut self, command: &'static str, class: Class, uid: u32, code: &'static str) {
+        let caller = Caller { door: Door::Control, uid: Some(uid) };
+        let (outcome, code) = (Outcome::Refused, Some(code));
+        self.journal.record(&Record::OperatorCommand { command, class, caller, outcome, code, reason: None });
     }
 
     /// Whether a file stands against this request; if so, it is refused here.
-    pub(super) fn stands_against(&self, request: &ControlRequest, replies: &mpsc::Sender<ControlReply>) -> bool {
+    fn stands_against(&mut self, request: &ControlRequest, uid: u32, replies: &mpsc::Sender<ControlReply>) -> bool {
         let (ControlRequest::Resume { .. }, Some(name)) = (request, self.clerk.standing()) else { return false };
+        self.refused(request.word(), request.class(), uid, "order_file");
         let reply = ControlReply::Refused {
             code: "order_file".to_owned(),
             message: format!("{name} is there and orders the opposite"),

@@ -20,9 +20,16 @@ impl Driver {
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
             latches_on_disk: self.keeper.healthy(now),
+            journal: self.journal.status(self.keeper.healthy(now)),
             stuck,
         };
         publish::document(&self.machine, &facts, now)
+    }
+
+    /// Writes the state down beside the bus, so that a reader need not begin with the first event.
+    pub(super) fn snapshot(&mut self) {
+        let doc = self.document();
+        self.journal.snapshot(&publish::snapshot(&doc));
     }
 
     pub(super) fn publish(&mut self) {

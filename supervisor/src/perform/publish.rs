@@ -5,10 +5,10 @@ use holdfast_core::ids::Role;
 use holdfast_core::machine::{Machine, View};
 use holdfast_core::money::Usd;
 use holdfast_core::registry::{ModeReason, TradingMode, VenueDeadMan};
-use holdfast_core::report::{AccountView, JobKind, JobState, Residue};
+use holdfast_core::report::{AccountView, BusHealth, JobKind, JobState, Residue};
 use holdfast_core::status::{
-    ApiStatus, DeadManStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus, PermitStatus, STATUS_SCHEMA,
-    Seconds, StatusDoc, WorkerStatus,
+    ApiStatus, DeadManStatus, DecisionsStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
+    PermitStatus, STATUS_SCHEMA, Seconds, StatusDoc, WorkerStatus,
 };
 use holdfast_core::time::Tick;
 use holdfast_ipc::clock::{rfc3339, wall_of};
@@ -23,6 +23,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) api_url: &'a str,
     pub(crate) venue_url: String,
     pub(crate) latches_on_disk: bool,
+    pub(crate) journal: JournalStatus,
     /// Killed and not gone, with words for people.
     pub(crate) stuck: BTreeMap<Role, String>,
 }
@@ -73,10 +74,11 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             cockpit: if facts.api_url.is_empty() { String::new() } else { format!("{}/", facts.api_url) },
         },
         venue_url: facts.venue_url.clone(),
-        journal: JournalStatus {
-            events: view.journal.map_or(0, |journal| journal.entries),
+        journal: facts.journal.clone(),
+        decisions: DecisionsStatus {
+            entries: view.journal.map_or(0, |journal| journal.entries),
             head: view.journal.and_then(|journal| journal.head).map_or_else(String::new, |head| head.to_string()),
-            durable: view.journal.is_some_and(|journal| journal.healthy) && facts.latches_on_disk,
+            durable: view.journal.is_some_and(|journal| journal.healthy),
             unsettled: view.journal.map_or(0, |journal| journal.unsettled),
         },
         opening_blocked: view.standing.map(str::to_owned),
@@ -84,6 +86,18 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
         generated_boot_ns: now.0,
         next_step: next_step(&view, facts),
     }
+}
+
+/// The state as a snapshot of the runtime bus holds it.
+pub(crate) fn snapshot(doc: &StatusDoc) -> serde_json::Value {
+    serde_json::json!({
+        "cycle": null,
+        "health": {
+            "mode": doc.trading_mode, "mode_reasons": doc.mode_reasons, "epoch": doc.permit.epoch, "kill": doc.kill,
+            "open_permission_reason_codes": doc.open_permission_reason_codes, "exposure_known": doc.exposure.known,
+        },
+        "positions": doc.exposure.positions,
+    })
 }
 
 /// A job that was only to cancel proves nothing about positions: then the account's own reading decides the word.
@@ -123,6 +137,10 @@ fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
     }
     if let Some(words) = facts.stuck.values().next() {
         return words.clone();
+    }
+    if let BusHealth::Refused { why } = view.bus {
+        // A kill in force is said by the mode; what to do about the evidence is said nowhere else.
+        return format!("nothing is recorded and nothing opens risk: {why}; repair after `engine stop`");
     }
     let job_done = view.job_state == "flat";
     let cancel_only = view.job_kind == Some(JobKind::CancelAll);

@@ -6,10 +6,18 @@ use holdfast_core::event::CommandId;
 use holdfast_store::Keeper;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long an answer that promises durability waits for the disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an answer that promises durability waits for.
+pub(crate) struct Safe<'k> {
+    /// The latches.
+    pub(crate) latches: &'k Keeper<Durable>,
+    /// The command's own record; absent if it was not taken.
+    pub(crate) recorded: Option<oneshot::Receiver<bool>>,
+}
 
 /// Who waits for what.
 #[derive(Default)]
@@ -28,35 +36,46 @@ impl Replies {
         id
     }
 
-    /// Sends one answer at once, or once the disk has it.
-    pub(crate) fn send(&mut self, id: CommandId, reply: ControlReply, last: bool, after: Option<&Keeper<Durable>>) {
+    /// Sends one answer at once, or once the disk has what it promises.
+    pub(crate) fn send(&mut self, id: CommandId, reply: ControlReply, last: bool, after: Option<Safe<'_>>) {
         let client = if last { self.open.remove(&id) } else { self.open.get(&id).cloned() };
         let Some(client) = client else { return };
-        let Some(keeper) = after else {
+        let Some(Safe { latches, recorded }) = after else {
             let _ = client.try_send(reply);
             return;
         };
-        let (seq, mut written) = keeper.asked();
+        let (seq, mut written) = latches.asked();
         tokio::task::spawn_local(async move {
-            let waited = tokio::time::timeout(DISK_PATIENCE, written.wait_for(|w| w.seq >= seq)).await;
-            let safe = matches!(waited, Ok(Ok(written)) if written.ok);
-            let reply = if safe { reply } else { not_on_disk(reply) };
-            let _ = client.try_send(reply);
+            let until = tokio::time::Instant::now() + DISK_PATIENCE;
+            let waited = tokio::time::timeout_at(until, written.wait_for(|w| w.seq >= seq)).await;
+            let kept = matches!(waited, Ok(Ok(written)) if written.ok);
+            let told = match recorded {
+                Some(recorded) => tokio::time::timeout_at(until, recorded).await,
+                None => Ok(Ok(false)),
+            };
+            let doubt = match (kept, told) {
+                (false, _) => Some("in force now, but NOT YET ON DISK: a restart could forget it; check the disk"),
+                (true, Ok(Ok(true))) => None,
+                (true, _) => {
+                    Some("in force and remembered, but NOT YET ON DISK in the runtime bus: see `engine status`")
+                }
+            };
+            let _ = client.try_send(doubtful(reply, doubt));
         });
     }
 }
 
-/// In force, but a restart might forget it: the person must know.
-fn not_on_disk(reply: ControlReply) -> ControlReply {
-    match reply {
-        ControlReply::Done { message } => ControlReply::Done {
-            message: format!(
-                "{message} (in force now, but NOT YET ON DISK: a restart could forget it; check the disk)"
-            ),
-        },
-        other @ (ControlReply::Status { .. }
-        | ControlReply::Progress(_)
-        | ControlReply::ResumeOffer { .. }
-        | ControlReply::Refused { .. }) => other,
+/// The person must know what a restart might forget, or what the record lacks.
+fn doubtful(reply: ControlReply, doubt: Option<&str>) -> ControlReply {
+    match (reply, doubt) {
+        (ControlReply::Done { message }, Some(doubt)) => ControlReply::Done { message: format!("{message} ({doubt})") },
+        (
+            reply @ (ControlReply::Done { .. }
+            | ControlReply::Status { .. }
+            | ControlReply::Progress(_)
+            | ControlReply::ResumeOffer { .. }
+            | ControlReply::Refused { .. }),
+            _,
+        ) => reply,
     }
 }

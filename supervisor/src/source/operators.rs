@@ -46,6 +46,9 @@ async fn serve(
     inputs: mpsc::Sender<Input>,
 ) -> Result<(), IpcError> {
     let mut conn = Conn::<ControlRequest, ControlReply>::over(stream)?;
+    let uid = conn.peer().uid;
+    // Written down if there is room: who floods the door only drops what it says of itself.
+    let noted = |command, class, code| drop(inputs.try_send(Input::Refused { command, class, uid, code }));
     let refuse = |code: &str, message: String| ControlReply::Refused {
         code: code.to_owned(),
         message,
@@ -55,6 +58,7 @@ async fn serve(
     let request = match conn.reader.recv_within(ASK_WITHIN).await {
         Ok(request) => request,
         Err(IpcError::Malformed(why)) => {
+            noted("unreadable", Class::Read, "unreadable_request");
             let reply = refuse("unreadable_request", format!("the request does not read: {why}"));
             return conn.writer.send_within(&reply, ASK_WITHIN).await;
         }
@@ -64,9 +68,14 @@ async fn serve(
     let Ok(_place) = places.clone().try_acquire_owned() else {
         // Answered from the lobby, which is bounded too.
         let reply = match request.class() {
-            Class::Read | Class::Increase => refuse("busy", "too many commands are being answered at once".to_owned()),
+            Class::Read | Class::Increase => {
+                if !matches!(request, ControlRequest::Status {}) {
+                    noted(request.word(), request.class(), "busy");
+                }
+                refuse("busy", "too many commands are being answered at once".to_owned())
+            }
             Class::Reduce => {
-                inputs.send(Input::Asked { request, replies }).await.map_err(|_| IpcError::Closed)?;
+                inputs.send(Input::Asked { request, uid, replies }).await.map_err(|_| IpcError::Closed)?;
                 let message = "accepted; too many are waiting already: watch `engine status`".to_owned();
                 ControlReply::Done { message }
             }
@@ -74,7 +83,7 @@ async fn serve(
         return conn.writer.send_within(&reply, ASK_WITHIN).await;
     };
     drop(guest);
-    inputs.send(Input::Asked { request, replies }).await.map_err(|_| IpcError::Closed)?;
+    inputs.send(Input::Asked { request, uid, replies }).await.map_err(|_| IpcError::Closed)?;
     loop {
         tokio::select! {
             reply = queue.recv() => match reply {
@@ -114,7 +123,7 @@ mod tests {
                 asks.writer.send(&ControlRequest::Flatten {}).await.expect("sent");
                 waiting.push(asks);
                 match tokio::time::timeout(WAIT, queue.recv()).await.expect("in time") {
-                    Some(Input::Asked { request: ControlRequest::Flatten {}, replies }) => held.push(replies),
+                    Some(Input::Asked { request: ControlRequest::Flatten {}, replies, .. }) => held.push(replies),
                     _ => panic!("not the request"),
                 }
             }

@@ -131,11 +131,12 @@
     drawDeadman(doc.dead_man);
     drawKill(doc.kill);
     drawWorkers(doc.workers);
-    const journal = doc.journal;
+    const { journal, decisions } = doc;
     const engine = doc.workers.find((w) => w.role === "engine");
-    const silent = !journal.durable && !(engine && (engine.state === "ready" || engine.state === "degraded"));
-    say("journal", silent ? "Journal: unknown while the engine is not running"
-      : `Journal: ${grouped(String(journal.events))} entries, ${journal.durable ? "on disk" : "NOT ON DISK"}${journal.unsettled ? `, ${journal.unsettled} unsettled` : ""}`);
+    const silent = !decisions.durable && !(engine && (engine.state === "ready" || engine.state === "degraded"));
+    const decided = silent ? "unknown while the engine is not running"
+      : `${grouped(String(decisions.entries))} entries, ${decisions.durable ? "on disk" : "NOT ON DISK"}${decisions.unsettled ? `, ${decisions.unsettled} unsettled` : ""}`;
+    say("journal", `Journal: ${grouped(String(journal.events))} events, ${journal.durable ? "on disk" : `NOT ON DISK: ${journal.detail}`}; decisions: ${decided}`);
   }
 
   function drawExposure(exposure) {

@@ -150,12 +150,14 @@ fn document(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         "state",
         VenueDeadMan::ALL.iter().map(|v| (v.as_str(), number(*v == doc.dead_man.venue))),
     )?;
-    page.counter("holdfast_journal_events", "Entries of the decision journal.", doc.journal.events)?;
-    page.gauge("holdfast_journal_durable", "1 when the last entry reached the disk.", number(doc.journal.durable))?;
+    page.counter("holdfast_journal_events", "Events on the runtime bus.", doc.journal.events)?;
+    page.gauge("holdfast_journal_durable", "1 when what happens reaches the disk.", number(doc.journal.durable))?;
+    page.counter("holdfast_decisions_entries", "Entries of the decision journal.", doc.decisions.entries)?;
+    page.gauge("holdfast_decisions_durable", "1 when the last entry reached the disk.", number(doc.decisions.durable))?;
     page.gauge(
-        "holdfast_journal_unsettled",
+        "holdfast_decisions_unsettled",
         "Intents whose outcome is not known yet.",
-        i64::from(doc.journal.unsettled),
+        i64::from(doc.decisions.unsettled),
     )
 }
 

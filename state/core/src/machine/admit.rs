@@ -1,5 +1,6 @@
 //! Operator commands. A reducing one is accepted in every state (INV-6); the one that could let risk rise has friction.
 
+use super::minutes::recorded;
 use super::{Machine, Phase};
 use crate::command::{ControlReply, ControlRequest};
 use crate::drain::{self, Drain};
@@ -7,6 +8,7 @@ use crate::durable::{KillCause, KillLatch};
 use crate::event::{Action, CommandId};
 use crate::ids::Role;
 use crate::message::ToWorker;
+use crate::record::{Caller, Outcome, Record, words};
 use crate::registry::{LatchReason, ModeReason};
 use crate::report::{JobKind, JobProgress};
 use crate::time::Tick;
@@ -24,11 +26,40 @@ impl Machine {
         now: Tick,
         id: Option<CommandId>,
         request: ControlRequest,
+        caller: Caller,
         wall_ms: u64,
         out: &mut Vec<Action>,
     ) {
+        let reason = match &request {
+            ControlRequest::Status {} => {
+                out.extend(id.map(|id| Action::ReplyStatus { id }));
+                return;
+            }
+            ControlRequest::Kill { reason, .. } => reason.as_deref().map(words),
+            ControlRequest::Flatten {}
+            | ControlRequest::Pause {}
+            | ControlRequest::Resume { .. }
+            | ControlRequest::Heartbeat {}
+            | ControlRequest::Stop { .. } => None,
+        };
+        let (command, class) = (request.word(), request.class());
+        let mut answers = Vec::new();
+        let (outcome, code) = self.obey(now, id, request, wall_ms, &mut answers);
+        // Before its answers: those that promise durability wait for what was recorded until then.
+        out.push(recorded(Record::OperatorCommand { command, class, caller, outcome, code, reason }));
+        out.append(&mut answers);
+    }
+
+    fn obey(
+        &mut self,
+        now: Tick,
+        id: Option<CommandId>,
+        request: ControlRequest,
+        wall_ms: u64,
+        out: &mut Vec<Action>,
+    ) -> (Outcome, Option<&'static str>) {
         match request {
-            ControlRequest::Status {} => out.extend(id.map(|id| Action::ReplyStatus { id })),
+            ControlRequest::Status {} => {}
             ControlRequest::Kill { flatten, reason } => {
                 let kind = if flatten { JobKind::Flatten } else { JobKind::CancelAll };
                 self.kill(KillLatch::new(wall_ms, KillCause::Operator, reason.as_deref(), kind), out);
@@ -46,10 +77,11 @@ impl Machine {
                 out.push(Action::Persist);
                 done(id, "paused: no new risk; open positions stay managed", true, out);
             }
-            ControlRequest::Resume { confirm } => self.resume(now, id, confirm.as_deref(), wall_ms, out),
+            ControlRequest::Resume { confirm } => return self.resume(now, id, confirm.as_deref(), wall_ms, out),
             ControlRequest::Heartbeat {} => self.heartbeat(id, wall_ms, out),
             ControlRequest::Stop { flatten } => self.order_stop(id, flatten, wall_ms, out),
         }
+        (Outcome::Accepted, None)
     }
 
     fn wait(&mut self, id: Option<CommandId>, out: &mut Vec<Action>) {
@@ -101,17 +133,24 @@ impl Machine {
         format!("resume {} {}", self.tree.profile, words.join(" "))
     }
 
-    fn resume(&mut self, now: Tick, id: Option<CommandId>, confirm: Option<&str>, wall_ms: u64, out: &mut Vec<Action>) {
+    fn resume(
+        &mut self,
+        now: Tick,
+        id: Option<CommandId>,
+        confirm: Option<&str>,
+        wall_ms: u64,
+        out: &mut Vec<Action>,
+    ) -> (Outcome, Option<&'static str>) {
         let stopped =
             self.durable.kill.is_some() || self.durable.paused_since_wall_ms.is_some() || self.limit_hit.is_some();
         if !stopped {
             let message = format!("nothing to resume: no pause, kill or limit is in force; mode {}", self.verdict.mode);
             done(id, &message, false, out);
-            return;
+            return (Outcome::Accepted, Some("nothing_to_resume"));
         }
         if let Some((code, message, next)) = self.objection() {
             refuse(id, code, &message, next, out);
-            return;
+            return (Outcome::Refused, Some(code));
         }
         let phrase = self.phrase();
         if confirm != Some(phrase.as_str()) {
@@ -123,7 +162,7 @@ impl Machine {
                 let reply = ControlReply::ResumeOffer { phrase, allows };
                 out.push(Action::Reply { id, reply, last: true, after_persist: false });
             }
-            return;
+            return (Outcome::Offered, confirm.map(|_| "wrong_phrase"));
         }
         let was_killed = self.durable.kill.take().is_some();
         self.forget_incident();
@@ -140,6 +179,7 @@ impl Machine {
         out.push(Action::Log { text: "the operator resumed".into() });
         out.push(Action::Persist);
         done(id, "resumed: opening is possible again after a clean reconciliation", true, out);
+        (Outcome::Accepted, None)
     }
 
     /// What stands against a resume, if anything: code, message, what to do next.

@@ -1,12 +1,14 @@
 //! Reduce jobs: whatever is latched or owed is one job of deadman's, until its proof.
 
 use super::Machine;
+use super::minutes::recorded;
 use crate::drain::{self, Drain};
 use crate::durable::KillLatch;
 use crate::duty::Duty;
 use crate::event::Action;
 use crate::ids::{JobId, Role};
 use crate::message::ToWorker;
+use crate::record::Record;
 use crate::time::Tick;
 use crate::worker;
 use alloc::format;
@@ -19,11 +21,16 @@ impl Machine {
         match action {
             None => {}
             Some(drain::Action::Tell { job, kind }) => {
+                out.push(recorded(Record::handed_out(job, kind)));
                 out.push(Action::Tell { role: Role::Deadman, what: ToWorker::Reduce { job, kind } });
             }
-            Some(drain::Action::Progress(progress)) => self.tell_waiting(&progress, false, out),
+            Some(drain::Action::Progress(progress)) => {
+                self.note_reduction(&progress, self.drain.kind(), out);
+                self.tell_waiting(&progress, false, out);
+            }
             Some(drain::Action::Verdict(progress)) => {
                 let flat = matches!(self.drain, Drain::Flat { .. });
+                self.note_reduction(&progress, self.drain.kind(), out);
                 self.proven = flat.then_some(now);
                 let text = format!("job {}: {} {}", progress.job.0, progress.state.as_str(), progress.detail);
                 out.push(Action::Log { text });

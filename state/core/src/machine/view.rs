@@ -5,7 +5,7 @@ use crate::durable::KillLatch;
 use crate::ids::{Epoch, Role};
 use crate::limits::ACCOUNT_MAX_AGE;
 use crate::registry::{LatchReason, ModeReason, Profile, TradingMode};
-use crate::report::{AccountView, DeadManReport, JobKind, JournalHealth, Residue};
+use crate::report::{AccountView, BusHealth, DeadManReport, JobKind, JournalHealth, Residue};
 use crate::time::{Span, Tick};
 use crate::worker::State;
 
@@ -48,6 +48,8 @@ pub struct View<'a> {
     pub job_kind: Option<JobKind>,
     /// A position moved without an order of ours.
     pub incident: Option<&'a str>,
+    /// Whether what happens is written down.
+    pub bus: &'a BusHealth,
     /// A reached limit.
     pub limit_hit: Option<&'a str>,
     /// Why the engine's own gate refuses every opening.
@@ -104,6 +106,7 @@ impl Machine {
             journal: self.journal.map(|(_, health)| health),
             job_kind: self.drain.kind(),
             incident: self.incident.as_deref(),
+            bus: &self.bus,
             limit_hit: self.limit_hit.as_deref(),
             standing: self.standing.as_ref().map(|standing| standing.detail.as_str()),
             up: self.phase == Phase::Running && self.slots.iter().all(|slot| self.is_up(slot)),

@@ -1,10 +1,12 @@
 //! Workers as the judge sees them: one after the other into life, restarted by policy, never a second of a role.
 
+use super::minutes::recorded;
 use super::{Machine, Phase, Slot};
 use crate::event::Action;
 use crate::ids::{Generation, Role};
 use crate::limits::PROBATION;
 use crate::message::ToWorker;
+use crate::record::{self, Record};
 use crate::registry::LatchReason;
 use crate::time::Tick;
 use crate::worker::{self, Now};
@@ -21,16 +23,25 @@ impl Machine {
         let before = slot.state;
         let (state, action) = before.step(clock, event);
         slot.state = state;
+        if action == Some(worker::Action::Spawn) {
+            slot.generation = Generation(slot.generation.0.saturating_add(1));
+        }
         if before.as_str() != state.as_str() {
             slot.since = now;
+            let ended = matches!(event, worker::Event::Gone { .. });
+            out.push(recorded(Record::WorkerState {
+                role,
+                generation: slot.generation,
+                pid: state.pid(),
+                before: before.as_str(),
+                state: state.as_str(),
+                exit: slot.last_exit.as_deref().filter(|_| ended).map(record::words),
+            }));
             out.push(Action::Log { text: format!("{role}: {} to {}", before.as_str(), state.as_str()) });
         }
         match action {
             None => {}
-            Some(worker::Action::Spawn) => {
-                slot.generation = Generation(slot.generation.0.saturating_add(1));
-                out.push(Action::Spawn { role, generation: slot.generation });
-            }
+            Some(worker::Action::Spawn) => out.push(Action::Spawn { role, generation: slot.generation }),
             Some(worker::Action::Kill) => out.push(Action::Kill { role }),
             Some(worker::Action::AskDrain) => {
                 if role == Role::Deadman {

@@ -8,6 +8,7 @@
     reason = "a test speaks by panicking, and looks for one thing among many"
 )]
 
+mod minutes;
 mod random;
 mod stories;
 mod world;

@@ -8,9 +8,10 @@ use holdfast_core::limits::TICK;
 use holdfast_core::machine::{Machine, Tree};
 use holdfast_core::message::ToWorker;
 use holdfast_core::money::Usd;
+use holdfast_core::record::{Caller, Door, Record};
 use holdfast_core::registry::{Profile, TradingMode};
 use holdfast_core::report::{
-    AccountView, JobKind, JobProgress, JobState, JournalHealth, MarketHealth, MarketState, ReconcileReport,
+    AccountView, BusHealth, JobKind, JobProgress, JobState, JournalHealth, MarketHealth, MarketState, ReconcileReport,
 };
 use holdfast_core::time::{Span, Tick};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +65,7 @@ impl World {
             next_pid: 100,
             next_id: 0,
         };
-        world.event(Event::Wake);
+        world.event(Event::Bus(BusHealth::Good));
         world
     }
 
@@ -120,7 +121,8 @@ impl World {
             Action::Tell { role, what } => self.told(role, what),
             Action::Reply { id, reply, .. } => self.replies.push((id, reply)),
             Action::Finish => self.finished = true,
-            Action::Persist | Action::ReplyStatus { .. } | Action::Publish | Action::Log { .. } => {}
+            Action::Persist | Action::Record(_) | Action::ReplyStatus { .. } | Action::Publish | Action::Log { .. } => {
+            }
         }
     }
 
@@ -208,12 +210,21 @@ impl World {
         self.next_id += 1;
         let id = CommandId(self.next_id);
         let wall_ms = self.now.0 / 1_000_000;
-        self.event(Event::Command { id: Some(id), request, wall_ms });
+        let caller = Caller { door: Door::Control, uid: Some(1000) };
+        self.event(Event::Command { id: Some(id), request, caller, wall_ms });
         id
     }
 
     pub(crate) fn reply(&self, id: CommandId) -> Option<&ControlReply> {
         self.replies.iter().rev().find(|(to, _)| *to == id).map(|(_, reply)| reply)
+    }
+
+    /// What was written down, in order.
+    pub(crate) fn records(&self) -> Vec<&Record> {
+        self.log
+            .iter()
+            .filter_map(|action| if let Action::Record(record) = action { Some(&**record) } else { None })
+            .collect()
     }
 
     pub(crate) fn mode(&self) -> TradingMode {

@@ -2,9 +2,9 @@
 
 use crate::canon::{self, CanonError};
 use crate::hex;
+pub use holdfast_core::checksum::Checksum as Sum;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use thiserror::Error;
 
 /// The only schema of an event's envelope there is.
@@ -13,31 +13,6 @@ pub const EVENT_SCHEMA: &str = "zero.runtime.event.v1";
 pub const LINE_BYTES_MAX: usize = 128 * 1024;
 /// Longest event type and trace id, in bytes.
 const NAME_BYTES_MAX: usize = 128;
-
-/// SHA-256 of a line's bytes without its checksum member.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sum(pub [u8; 32]);
-
-impl Sum {
-    /// Reads the wire form.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        hex::unhex(text.strip_prefix("sha256:")?.as_bytes()).map(Self)
-    }
-}
-
-impl fmt::Display for Sum {
-    /// The wire form: `sha256:` and 64 lower-case hex digits.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", hex::hex(&self.0))
-    }
-}
-
-impl fmt::Debug for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// What an event is to the writer when room or time is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,6 +41,10 @@ pub struct Opened {
     pub repairs: Vec<Value>,
     /// The state to boot from, if there is one that fits.
     pub snapshot: SnapshotState,
+    /// When the last event before this opening was recorded, seconds since 1970; `None` if there is none at hand.
+    pub last_as_of: Option<f64>,
+    /// Whether the writer before this one ended in order.
+    pub clean_end: bool,
 }
 
 /// Everything that was read before anything is written.
@@ -67,7 +71,8 @@ pub(super) fn open<F: Folder>(
         return Err(BusError::Busy { path: folder.path("") });
     }
     let found = look(&folder, &keys, &options)?;
-    let (walked, snapshot) = check(&folder, &found)?;
+    let mut last_as_of = None;
+    let (walked, snapshot) = check(&folder, &found, &mut last_as_of)?;
     let mut log = begin(folder, keys, options, &found, walked.end)?;
     let mut repairs = Vec::new();
     if let Some(finding) = &walked.flaw {
@@ -84,7 +89,8 @@ pub(super) fn open<F: Folder>(
     // Without room for it the next append finds out.
     let _ = log.lay_by();
     let Head { epoch, bus_id, .. } = log.head.head.clone();
-    let opened = Opened { events: log.at.count, epoch, bus_id, repairs, snapshot };
+    let clean_end = found.head.clean;
+    let opened = Opened { events: log.at.count, epoch, bus_id, repairs, snapshot, last_as_of, clean_end };
     Ok((log, opened))
 }
 
@@ -165,7 +171,11 @@ fn make<F: Folder>(folder: &Arc<F>, key: Key, options: &Options) -> Result<Found
 }
 
 /// Verifies from a trusted place on, and refuses what no crash can leave.
-fn check<F: Folder>(folder: &Arc<F>, found: &Found) -> Result<(Walked, SnapshotState), BusError> {
+fn check<F: Folder>(
+    folder: &Arc<F>,
+    found: &Found,
+    last_as_of: &mut Option<f64>,
+) -> Result<(Walked, SnapshotState), BusError> {
     let head = &found.head;
     if !head.clean {
         forget(folder, found).map_err(|e| io_error(folder.path(ACTIVE), "open it", e))?;
@@ -177,14 +187,14 @@ fn check<F: Folder>(folder: &Arc<F>, found: &Found) -> Result<(Walked, SnapshotS
         SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
     };
     let window = window_start(folder, &found.segments, head).map_err(io)?;
-    let mut walked = through(folder, found, window, usable).map_err(io)?;
+    let mut walked = through(folder, found, window, usable, last_as_of).map_err(io)?;
     let mut state = snapshot.clone();
     if let (Some(_), Some(flaw)) = (usable, &walked.flaw)
         && walked.end.count < head.at.count
     {
         // The snapshot may be what does not fit.
         state = SnapshotState::Rebuild(format!("it does not fit the log: {flaw}"));
-        walked = through(folder, found, window, None).map_err(io)?;
+        walked = through(folder, found, window, None, last_as_of).map_err(io)?;
     }
     judge(folder, found, &walked)?;
     if let SnapshotState::Fits(snapshot) = &state
@@ -219,6 +229,7 @@ fn through<F: Folder>(
     found: &Found,
     window: (u64, u64),
     snapshot: Option<&Snapshot>,
+    last_as_of: &mut Option<f64>,
 ) -> io::Result<Walked> {
     let head = &found.head.at;
     let (from, chain) = match snapshot {
@@ -233,6 +244,7 @@ fn through<F: Folder>(
     };
     let wanted = [Some(*head), snapshot.map(|snapshot| snapshot.at)];
     walk_chain(&**folder, &found.segments, from, chain, &mut |seen| {
+        *last_as_of = Some(seen.good.as_of);
         let named = wanted.iter().flatten().find(|at| at.count == seen.good.index);
         let Some(at) = named.filter(|at| at.last != Some(seen.good.sum)) else { return Ok(None) };
         Ok(Some(Finding {

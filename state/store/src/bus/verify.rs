@@ -84,6 +84,8 @@ pub struct Report {
     pub events: u64,
     /// Checksum of the last of them.
     pub last_checksum: Option<String>,
+    /// Which bus, by its head.
+    pub bus_id: Option<String>,
     /// `ok`, or the code of the first rule that is broken.
     pub reason: String,
     /// Where, and what.
@@ -98,6 +100,15 @@ pub struct Report {
     pub snapshot: SnapshotVerdict,
     /// Whether the anchor is in the log, if one was asked for.
     pub anchor: Option<bool>,
+}
+
+impl Report {
+    /// A line that proves, kept elsewhere, how far this log goes; `None` for one that does not hold, is empty or has no head.
+    #[must_use]
+    pub fn anchor_line(&self) -> Option<String> {
+        let (bus_id, sum) = (self.bus_id.clone()?, Sum::parse(self.last_checksum.as_ref()?)?);
+        self.ok.then(|| Anchor { bus_id, count: self.events, sum }.to_string())
+    }
 }
 
 /// Everything that an audit looks at beside the lines.
@@ -255,6 +266,7 @@ fn report(beside: &mut Beside, walked: &Walked, questions: &Questions) -> Report
         ok: finding.is_none(),
         events: end.count,
         last_checksum: end.last.map(|sum| sum.to_string()),
+        bus_id: beside.heads.newest.as_ref().map(|head| head.bus_id.clone()),
         reason: finding.as_ref().map_or_else(|| "ok".to_owned(), Finding::reason),
         finding,
         warnings: std::mem::take(&mut beside.warnings),

@@ -84,6 +84,8 @@ impl Ticket {
 }
 
 struct Append {
+    /// Order of arrival, over both lanes.
+    place: u64,
     events: Vec<NewEvent>,
     bytes: usize,
     since_ms: u64,
@@ -101,6 +103,8 @@ enum Job {
 struct Queue {
     safety: VecDeque<Append>,
     rest: VecDeque<Job>,
+    /// Appends taken so far.
+    taken: u64,
     events: usize,
     safety_events: usize,
     bytes: usize,
@@ -228,7 +232,8 @@ impl Bus {
         if events.len() > room || !safe && queue.bytes.saturating_add(bytes) > QUEUE_BYTES_MAX {
             return Err(BusError::QueueFull { events: queue.events + queue.safety_events });
         }
-        let append = Append { events, bytes, since_ms, done };
+        queue.taken = queue.taken.saturating_add(1);
+        let append = Append { place: queue.taken, events, bytes, since_ms, done };
         if safe {
             queue.safety_events += append.events.len();
             queue.safety.push_back(append);
@@ -462,6 +467,8 @@ impl<F: Folder> Writer<F> {
             (events, bytes) = (events + append.events.len(), bytes + append.bytes);
             batch.push(append);
         }
+        // Who goes first matters between commits; within one, what happened first is told first.
+        batch.sort_by_key(|append| append.place);
         if let Some(since) = batch.iter().map(|append| append.since_ms).min() {
             queue.busy = Some((events, since));
             return Work::Batch(batch);

@@ -11,6 +11,10 @@ mod strict;
 mod tests;
 mod write;
 
+use holdfast_core::checksum::Checksum;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
 pub use check::{FormError, is_canonical};
 pub use strict::parse;
 pub use write::{CanonError, encode};
@@ -24,6 +28,14 @@ pub fn number(value: f64) -> Result<String, CanonError> {
     float::write(&mut text, value).map_err(|_| CanonError::NotANumber)?;
     // Digits, a sign, a point and an `e`.
     Ok(text.into_iter().map(char::from).collect())
+}
+
+/// The checksum of a value: over its canonical text.
+///
+/// # Errors
+/// [`CanonError`] if it has none.
+pub fn checksum<T: Serialize + ?Sized>(value: &T) -> Result<Checksum, CanonError> {
+    Ok(Checksum(Sha256::digest(encode(value)?).into()))
 }
 
 /// How deep arrays and objects may stand in each other: what is written must be readable by any reader.

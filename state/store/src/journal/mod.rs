@@ -11,21 +11,23 @@
 mod entry;
 mod line;
 mod memory;
+mod walk;
 
 pub use crate::disk::{FileStorage, Storage};
 pub use entry::{Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded};
 pub use memory::{KEYS_KEPT, Memory, UNSETTLED_MAX};
+pub use walk::{Audit, verify};
 
 use crate::cell::sync_folder;
 use crate::disk::write_all;
 use crate::hex::hex;
 use holdfast_core::checksum::Checksum;
 use holdfast_core::report::JournalHealth;
-use line::Line;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use walk::{Walked, walk};
 
 /// Longest line, newline included, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -174,72 +176,24 @@ impl<S: Storage> Journal<S> {
         (self.memory.entries() > 0).then_some(Checksum(self.last))
     }
 
-    fn broken(&self, at: u64, why: impl Into<String>) -> JournalError {
-        JournalError::Broken { path: self.path.clone(), at, why: why.into() }
-    }
-
     fn recover(&mut self, at_ms: u64) -> Result<(), JournalError> {
-        let path = self.path.clone();
-        let io = |what| move |source| JournalError::Io { path, what, source };
         self.storage.forget_cache();
-        let size = self.storage.size().map_err(io("measure it"))?;
-        let (mut memory, mut last, mut at) = (Memory::default(), [0; 32], 0_u64);
-        let mut window = Vec::new();
-        while at < size {
-            let (line, whole) = self.line_at(at, size, &mut window)?;
-            let ends = at.saturating_add(line.len() as u64) >= size;
-            // A JSON line holds no NUL; a disk that lost power leaves them where a sector was never written.
-            if ends && (!whole || line.contains(&0)) {
-                return self.repair(memory, last, at, line, at_ms);
-            }
-            if !whole {
-                return Err(self.broken(at, format!("no end of line within {LINE_BYTES_MAX} bytes")));
-            }
-            let Line { seq, prev, sum, entry } = line::decode(line).map_err(|why| self.broken(at, why))?;
-            if prev != last || seq != memory.entries().saturating_add(1) {
-                return Err(self.broken(at, format!("entry {seq} does not follow the line before it")));
-            }
-            memory.apply(&entry);
-            last = sum;
-            at = at.saturating_add(line.len() as u64);
+        let (walked, torn) = walk(&self.storage, &self.path)?;
+        if let Some(torn) = torn {
+            return self.repair(walked, &torn, at_ms);
         }
-        (self.memory, self.last, self.good) = (memory, last, at);
+        (self.memory, self.last, self.good) = (walked.memory, walked.last, walked.good);
         Ok(())
     }
 
-    /// The bytes from `at` up to and including the end of the line, and whether that end was found.
-    fn line_at<'w>(&self, at: u64, size: u64, window: &'w mut Vec<u8>) -> Result<(&'w [u8], bool), JournalError> {
-        let io = |source| JournalError::Io { path: self.path.clone(), what: "read it", source };
-        let most = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX).min(LINE_BYTES_MAX);
-        window.resize(most, 0);
-        let mut filled = 0;
-        while filled < most {
-            let from = at.saturating_add(filled as u64);
-            // Lines are a few hundred bytes: most of the time the first kilobyte is enough.
-            let until = most.min(filled + 1024);
-            match self.storage.read_at(&mut window[filled..until], from) {
-                Ok(0) => return Err(io(io::ErrorKind::UnexpectedEof.into())),
-                Ok(n) => {
-                    let found = window[filled..filled + n].iter().position(|b| *b == b'\n');
-                    if let Some(end) = found {
-                        return Ok((&window[..=filled + end], true));
-                    }
-                    filled += n;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(io(e)),
-            }
-        }
-        Ok((&window[..], false))
-    }
-
-    fn repair(&mut self, memory: Memory, last: [u8; 32], at: u64, torn: &[u8], at_ms: u64) -> Result<(), JournalError> {
+    fn repair(&mut self, walked: Walked, torn: &[u8], at_ms: u64) -> Result<(), JournalError> {
+        let at = walked.good;
         let entry =
             Entry::Repaired { cut_bytes: torn.len() as u64, cut_at: at, cut_sha256: hex(&Sha256::digest(torn).into()) };
         let io = |what, source| JournalError::Io { path: self.path.clone(), what, source };
         self.storage.truncate(at).map_err(|e| io("cut its torn last line", e))?;
         self.storage.sync().map_err(|e| io("sync it", e))?;
-        (self.memory, self.last, self.good) = (memory, last, at);
+        (self.memory, self.last, self.good) = (walked.memory, walked.last, at);
         let latched = self.latched.take();
         let written = self.append(at_ms, &entry);
         if self.latched.is_none() {

@@ -47,6 +47,7 @@ fn serves_the_pushed_document_and_nothing_once_it_is_old() {
             "holdfast_kill_active 0",
             "holdfast_kill_state{state=\"none\"} 1",
             "holdfast_journal_events_total 1234",
+            "holdfast_decisions_entries_total 567",
             "# EOF",
         ] {
             assert!(metrics.contains(line), "{line} is missing in\n{metrics}");

@@ -5,8 +5,8 @@ use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::registry::{LatchReason, ModeReason, Profile, TradingMode, VenueDeadMan};
 use holdfast_core::report::PositionView;
 use holdfast_core::status::{
-    ApiStatus, DeadManStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus, PermitStatus, STATUS_SCHEMA,
-    Seconds, StatusDoc, WorkerStatus,
+    ApiStatus, DeadManStatus, DecisionsStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
+    PermitStatus, STATUS_SCHEMA, Seconds, StatusDoc, WorkerStatus,
 };
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, Token};
 use holdfast_ipc::clock;
@@ -245,7 +245,18 @@ pub(crate) fn active() -> StatusDoc {
             worker(Role::Engine, 4247, "ready"),
         ],
         api: ApiStatus { url: "http://127.0.0.1:8765".into(), cockpit: "http://127.0.0.1:8765/".into() },
-        journal: JournalStatus { events: 1234, head: "ab".repeat(32), durable: true, unsettled: 0 },
+        journal: JournalStatus {
+            events: 1234,
+            head: format!("sha256:{}", "ab".repeat(32)),
+            durable: true,
+            detail: String::new(),
+        },
+        decisions: DecisionsStatus {
+            entries: 567,
+            head: format!("sha256:{}", "cd".repeat(32)),
+            durable: true,
+            unsettled: 0,
+        },
         generated_at: at(now),
         generated_boot_ns: clock::now().0,
         opening_blocked: None,

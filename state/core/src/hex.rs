@@ -1,4 +1,6 @@
-//! Lower-case hex of a checksum, both ways.
+//! Lower-case hex of 32 bytes, both ways: the one spelling of checksums and keys. Anything else does not read.
+
+use alloc::string::String;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -14,7 +16,8 @@ const PAIRS: [[u8; 2]; 256] = {
 };
 
 /// As bytes of text.
-pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
+#[must_use]
+pub fn digits(bytes: &[u8; 32]) -> [u8; 64] {
     let mut text = [0; 64];
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
@@ -23,12 +26,14 @@ pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
 }
 
 /// As text.
-pub(crate) fn hex(bytes: &[u8; 32]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8; 32]) -> String {
     digits(bytes).iter().map(|b| char::from(*b)).collect()
 }
 
 /// Back again; `None` unless it is exactly 64 lower-case digits.
-pub(crate) fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
+#[must_use]
+pub fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
     let digit = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),

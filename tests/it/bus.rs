@@ -1,0 +1,200 @@
+//! The runtime bus of a real tree: what it says of a life, what it shows of damage, and that it never holds a kill up.
+
+use crate::disk::{Ballast, Small, small};
+use crate::stale::trading;
+use holdfast_core::registry::{ModeReason, TradingMode};
+use holdfast_tests::events::{self, Event};
+use holdfast_tests::home::{Home, finish};
+use holdfast_tests::wait::{s, throughout};
+use holdfast_tests::{Tree, until};
+use nix::sys::signal::Signal;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+fn log(home: &Home) -> PathBuf {
+    home.paths().bus().join("events.jsonl")
+}
+
+fn recorded(home: &Home) -> Vec<Event> {
+    events::read(&home.paths().bus())
+}
+
+/// Where the first event of this type stands whose text member begins like this.
+#[track_caller]
+fn first(events: &[Event], kind: &str, member: &str, text: &str) -> u64 {
+    let found = events.iter().find(|event| event.kind == kind && event.text(member).starts_with(text));
+    found.unwrap_or_else(|| panic!("no {kind} with {member} {text}: {events:#?}")).index
+}
+
+#[test]
+fn a_life_is_told_in_order_and_verifies_while_it_runs_and_afterwards() {
+    let tree = Tree::exposed();
+    let _ = tree.run(&["pause"]).expect_code(0);
+    let running = tree.run(&["audit", "verify", "--deep", "--json"]).expect_code(0).json();
+    assert_eq!((&running["bus"]["head"], &running["decisions"]["ok"]), (&"ok-signed".into(), &true.into()));
+    let anchor = tree.run(&["audit", "anchor"]).expect_code(0).out;
+    let _ = tree.run(&["resume"]).expect_code(1);
+    let ran = finish(tree.home.spawn(&["kill", "--reason", "drill"]), s(30));
+    assert!(ran.code == 0, "{ran:?}");
+    let status = tree.status();
+    assert!(status.journal.durable && status.journal.head.starts_with("sha256:") && status.journal.events > 20);
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let events = recorded(&tree.home);
+    let story = [
+        first(&events, "supervisor.epoch", "profile", "paper"),
+        first(&events, "config.loaded", "checksum", "sha256:"),
+        first(&events, "worker.state", "state", "ready"),
+        first(&events, "reconciliation.clean", "detail", "books agree"),
+        first(&events, "status.mode", "mode", "Active"),
+        first(&events, "operator.command", "command", "pause"),
+        first(&events, "breaker.opened", "breaker", "pause"),
+        first(&events, "permit.revoked", "", ""),
+        first(&events, "operator.command", "command", "resume"),
+        first(&events, "operator.command", "command", "kill"),
+        first(&events, "breaker.opened", "breaker", "kill"),
+        first(&events, "reduce.attempt", "kind", "flatten"),
+        first(&events, "reduce.confirmed", "kind", "flatten"),
+        first(&events, "operator.command", "command", "stop"),
+        first(&events, "lifecycle.transition", "phase", "finished"),
+    ];
+    assert!(story.is_sorted(), "{story:?} {events:#?}");
+    let command = |word| events.iter().find(|e| e.kind == "operator.command" && e.text("command") == word).unwrap();
+    assert_eq!(command("kill").payload["uid"], nix::unistd::geteuid().as_raw());
+    assert_eq!((command("kill").text("reason"), command("resume").text("outcome")), ("drill", "offered"));
+    let verify = ["audit", "verify", "--deep", "--anchor", anchor.trim(), "--json"];
+    let report = tree.run(&verify).expect_code(0).json();
+    assert_eq!((&report["bus"]["events"], &report["bus"]["anchor"]), (&events.len().into(), &true.into()));
+    // As one file elsewhere it verifies too, only without a head to compare with.
+    let file = tree.home.paths().root().join("copy.jsonl");
+    std::fs::write(&file, tree.run(&["audit", "export", "--single-file"]).expect_code(0).out).expect("written");
+    let report = tree.run(&["audit", "verify", "--json", &file.display().to_string()]).expect_code(0).json();
+    assert_eq!((&report["bus"]["events"], &report["bus"]["head"]), (&events.len().into(), &"absent".into()));
+    let export = tree.run(&["audit", "export", "--types", "operator.command", "--limit", "1000"]).expect_code(0).json();
+    assert!(export["events"].as_array().is_some_and(|events| events.len() == 4), "{export}");
+    let public = tree.run(&["audit", "export", "--public"]).expect_code(0).json();
+    assert!(public["events"].is_null() && public["snapshot_integrity"]["consistent"] == true, "{public}");
+}
+
+#[test]
+fn a_tree_that_was_killed_leaves_its_record_and_the_next_start_tells_the_gap() {
+    let tree = Tree::active();
+    let before = tree.status().journal.events;
+    for (_, pid) in tree.processes().iter().filter(|(name, _)| name == "supervisor") {
+        holdfast_tests::tree::send(*pid, Signal::SIGKILL);
+    }
+    until("every process gone", s(60), || tree.processes().is_empty().then_some(()));
+    assert!(recorded(&tree.home).len() as u64 >= before, "what was shown as durable is there");
+    let _ = tree.run(&["start"]).expect_code(0);
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let _ = tree.run(&["start"]).expect_code(0);
+    let events = recorded(&tree.home);
+    let starts: Vec<&Event> = events.iter().filter(|event| event.kind == "supervisor.epoch").collect();
+    let [first, second, third] = starts[..] else { panic!("{starts:#?}") };
+    assert_eq!((&first.payload["gap_ms"], &first.payload["previous_epoch"]), (&serde_json::Value::Null, &0.into()));
+    assert!(second.payload["gap_ms"].as_u64().is_some_and(|gap| gap > 0) && second.payload["clean_end"] == false);
+    assert!(third.payload["gap_ms"].as_u64().is_some() && third.payload["clean_end"] == true);
+    assert_eq!(third.payload["previous_epoch"], second.payload["epoch"]);
+    let _ = tree.run(&["audit", "verify", "--deep"]).expect_code(0);
+}
+
+/// Changes one byte of an event's payload; gives the event's place and where the line begins.
+fn spoil(home: &Home, kind: &str) -> (u64, u64) {
+    let event = recorded(home).into_iter().find(|event| event.kind == kind).expect("such an event");
+    let text = std::fs::read_to_string(log(home)).expect("a log");
+    let at = text.lines().take(usize::try_from(event.index).unwrap() - 1).map(|line| line.len() as u64 + 1).sum();
+    let byte = at + text[usize::try_from(at).unwrap()..].find("\"payload\":{\"").expect("a payload") as u64 + 12;
+    let file = OpenOptions::new().read(true).write(true).open(log(home)).expect("a log");
+    let mut old = [0];
+    file.read_exact_at(&mut old, byte).expect("read");
+    file.write_all_at(&[if old[0] == b'x' { b'y' } else { b'x' }], byte).expect("written");
+    (event.index, at)
+}
+
+#[test]
+fn a_changed_byte_is_named_restricts_the_next_start_and_can_be_mended_with_the_phrase() {
+    let tree = Tree::exposed();
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let (event, line) = spoil(&tree.home, "permit.granted");
+    let ran = tree.run(&["audit", "verify"]).expect_code(1);
+    for words in [format!("checksum@{event}"), "events.jsonl, byte".into(), "expected sha256:".into(), "risk:".into()] {
+        assert!(ran.err.contains(&words), "{words}: {ran:?}");
+    }
+    let report = tree.run(&["audit", "verify", "--json"]).expect_code(1).json();
+    let finding = &report["bus"]["finding"];
+    assert!(finding["byte"].as_u64().is_some_and(|byte| byte >= line), "{finding}");
+    assert_eq!((&finding["event"], &report["bus"]["events"]), (&event.into(), &(event - 1).into()));
+    // It starts all the same, restricted, and says what to do.
+    let spoilt = std::fs::read(log(&tree.home)).expect("a log");
+    let _ = tree.run(&["start", "--wait", "30"]);
+    let doc = tree.until("a start that shows it", s(30), |doc| doc.exposure.known && !doc.journal.durable);
+    assert!(doc.mode_reasons.contains(&ModeReason::ReduceonlyEvidenceChainNotGreen), "{:?}", doc.mode_reasons);
+    assert!(doc.next_step.contains("engine audit repair") && doc.next_step.contains("byte"), "{}", doc.next_step);
+    assert!(!doc.permit.live && doc.trading_mode == TradingMode::ReduceOnly);
+    let error = tree.run(&["--json", "audit", "repair", "--accept-loss"]).expect_code(1).json();
+    assert_eq!(error["code"], "engine_runs", "{error}");
+    let ran = finish(tree.home.spawn(&["kill"]), s(30));
+    assert!(ran.code == 0 && ran.out.contains("PROVEN FLAT"), "{ran:?}");
+    let _ = tree.run(&["stop"]).expect_code(0);
+    assert!(std::fs::read(log(&tree.home)).expect("a log") == spoilt, "what does not verify is left as it is");
+    // The phrase is asked for, and names what is lost.
+    let phrase = format!("lose what follows event {}", event - 1);
+    let ran = tree.run(&["audit", "repair"]).expect_code(1);
+    assert!(ran.err.contains(&phrase), "{ran:?}");
+    let _ = tree.run(&["audit", "repair", "--accept-loss", "something"]).expect_code(1);
+    let _ = tree.run(&["audit", "repair", "--accept-loss", &phrase]).expect_code(0);
+    let _ = tree.run(&["audit", "verify", "--deep"]).expect_code(0);
+    assert_eq!(recorded(&tree.home).last().map(|event| event.kind.clone()).as_deref(), Some("bus.recovered"));
+    let _ = tree.run(&["start"]).expect_code(0);
+    let doc = tree.wait_mode(TradingMode::Kill, s(10));
+    assert!(doc.journal.durable && doc.kill.active, "the kill was kept without the bus");
+    tree.until("the proof", s(30), |doc| doc.kill.state == "flat");
+    crate::stale::resume(&tree);
+    tree.wait_mode(TradingMode::Active, s(30));
+}
+
+#[test]
+fn a_cut_tail_is_refused() {
+    let tree = Tree::active();
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let text = std::fs::read_to_string(log(&tree.home)).expect("a log");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let kept = lines[..lines.len() - 3].iter().map(|line| line.len() as u64 + 1).sum();
+    OpenOptions::new().write(true).open(log(&tree.home)).and_then(|file| file.set_len(kept)).expect("cut");
+    let report = tree.run(&["audit", "verify", "--json"]).expect_code(1).json();
+    assert_eq!((&report["bus"]["reason"], &report["bus"]["head"]), (&"head".into(), &"disagrees".into()));
+    let _ = tree.run(&["start", "--wait", "30"]);
+    let doc = tree
+        .until("the restriction", s(30), |doc| doc.mode_reasons.contains(&ModeReason::ReduceonlyEvidenceChainNotGreen));
+    assert!(!doc.journal.durable && !doc.permit.live, "{doc:#?}");
+}
+
+#[test]
+fn a_full_disk_under_the_bus_restricts_kill_goes_ahead_and_it_is_written_again() {
+    // Kept whole: taken apart, the disk would go before the tree, and nobody would find the processes again.
+    let Some(Small { tree, _mount }) = &small() else { return };
+    trading(tree);
+    let workers = |tree: &Tree| tree.status().workers.iter().map(|w| (w.role, w.pid)).collect::<Vec<_>>();
+    let before = workers(tree);
+    let mut ballast = Ballast::new(tree.home.paths().root().join("ballast"));
+    until("a bus that cannot be written", s(120), || {
+        ballast.fill();
+        tree.try_status().filter(|doc| !doc.journal.durable)
+    });
+    throughout("beats and restriction", s(7), || {
+        ballast.fill();
+        let doc = tree.status();
+        let beating = doc.workers.iter().all(|w| w.last_beat_ms.is_some_and(|ms| ms < 2000));
+        assert!(beating && workers(tree) == before, "{:#?}", doc.workers);
+        doc.trading_mode == TradingMode::ReduceOnly
+            && doc.mode_reasons.contains(&ModeReason::ReduceonlyIntentLedgerUnavailable)
+    });
+    let ran = finish(tree.home.spawn(&["kill"]), s(30));
+    assert!(ran.code == 0 && ran.out.contains("PROVEN FLAT"), "{ran:?}\n{}", tree.logs());
+    ballast.free();
+    tree.until("a bus that is written again", s(30), |doc| doc.journal.durable);
+    let events = recorded(&tree.home);
+    let kill = first(&events, "operator.command", "command", "kill");
+    assert!(events.iter().any(|e| e.kind == "reduce.confirmed" && e.index > kill), "told though the disk was full");
+    let _ = tree.run(&["audit", "verify", "--deep"]).expect_code(0);
+}
