@@ -8,6 +8,7 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("holdfast-core", &[]),
     ("holdfast-store", &["holdfast-core"]),
+    ("holdfast-mirror", &["holdfast-store"]),
     ("holdfast-ipc", &["holdfast-core"]),
     ("holdfast-supervisor", &["holdfast-core", "holdfast-store", "holdfast-ipc"]),
     ("holdfast-kit", &["holdfast-core", "holdfast-ipc"]),
@@ -36,6 +37,7 @@ const CAPABILITIES: &[(&str, &[&str])] = &[
     ("reqwest", &["holdfast-venue-reduce", "holdfast-venue-open"]),
     ("axum", &["holdfast-api", "holdfast-paper-venue"]),
     ("clap", &["holdfast"]),
+    ("tokio-postgres", &["holdfast-mirror"]),
     ("sd-notify", &["holdfast-supervisor"]),
     ("interprocess", &["holdfast-ipc", "holdfast-supervisor"]),
 ];

@@ -5,7 +5,7 @@
 
 use super::chain::{Chain, Code};
 use super::error::{BusError, io_error};
-use super::head::{self, HEAD};
+use super::head::{self, HEAD, Head};
 use super::lines::{Lines, Next};
 use super::segments::Segments;
 use super::walk::Finding;
@@ -63,6 +63,14 @@ impl<F: Folder> Follower<F> {
         let mut follower = Self { folder, segment: 1, offset: 0, chain: Chain::START, next: 1 };
         follower.seek(index.max(1))?;
         Ok(follower)
+    }
+
+    /// Which bus this is; `None` while it has no head, which is before its first event.
+    ///
+    /// # Errors
+    /// [`BusError::Io`].
+    pub fn bus_id(&self) -> Result<Option<String>, BusError> {
+        Ok(self.head()?.map(|head| head.bus_id))
     }
 
     /// Index of the next event.
@@ -161,9 +169,13 @@ impl<F: Folder> Follower<F> {
 
     /// Index of the last event that a head covers.
     fn durable(&self) -> Result<u64, BusError> {
+        Ok(self.head()?.map_or(0, |head| head.at.count))
+    }
+
+    fn head(&self) -> Result<Option<Head>, BusError> {
         match self.folder.open(HEAD, Access::Read) {
-            Ok(file) => Ok(head::unsigned(&file).map_err(|e| self.io(e))?.map_or(0, |head| head.at.count)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+            Ok(file) => head::unsigned(&file).map_err(|e| self.io(e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.io(e)),
         }
     }
