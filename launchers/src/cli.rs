@@ -229,6 +229,19 @@ pub(crate) enum AuditCommand {
     },
     /// A line to keep elsewhere: it proves how far the record goes now
     Anchor,
+    /// Keep a second record in PostgreSQL; runs until ended, and nothing waits for it (needs the feature `mirror`)
+    Mirror(MirrorArgs),
+}
+
+/// Flags of `audit mirror`.
+#[derive(Debug, Args)]
+pub(crate) struct MirrorArgs {
+    /// A file (0600) that holds the address: postgres://user:password@localhost/database
+    #[arg(long, value_name = "FILE")]
+    pub(crate) url_file: PathBuf,
+    /// Bring it up to date and end
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Flags of `audit verify`.

@@ -287,6 +287,22 @@ pub(crate) enum Trouble {
         /// A phrase was given, and it is not the one.
         given: bool,
     },
+    /// This binary was built without it.
+    #[cfg(not(feature = "mirror"))]
+    #[error("{what} is not in this build")]
+    NotBuilt {
+        /// What was asked for.
+        what: &'static str,
+        /// The cargo feature that adds it.
+        feature: &'static str,
+    },
+    /// The second record cannot be kept.
+    #[cfg(feature = "mirror")]
+    #[error("the mirror: {why}")]
+    Mirror {
+        /// Why.
+        why: String,
+    },
     /// The kernel refused something basic.
     #[error("cannot {what}: {source}")]
     Os {
@@ -387,6 +403,10 @@ impl Trouble {
             | Self::EngineRuns { .. }
             | Self::LossNotAccepted { .. }
             | Self::Os { .. } => FAILED,
+            #[cfg(not(feature = "mirror"))]
+            Self::NotBuilt { .. } => FAILED,
+            #[cfg(feature = "mirror")]
+            Self::Mirror { .. } => FAILED,
         }
     }
 
@@ -425,6 +445,10 @@ impl Trouble {
             Self::EngineRuns { .. } => "engine_runs",
             Self::LossNotAccepted { given: false, .. } => "phrase_needed",
             Self::LossNotAccepted { given: true, .. } => "phrase_wrong",
+            #[cfg(not(feature = "mirror"))]
+            Self::NotBuilt { .. } => "not_built",
+            #[cfg(feature = "mirror")]
+            Self::Mirror { .. } => "mirror_unusable",
             Self::Os { .. } => "os",
         }
     }
@@ -450,6 +474,10 @@ impl Trouble {
             | Self::Decisions(_)
             | Self::EngineRuns { .. }
             | Self::Os { .. } => "nothing was started and nothing was changed; no risk was added".to_owned(),
+            #[cfg(not(feature = "mirror"))]
+            Self::NotBuilt { .. } => "none: nothing was done".to_owned(),
+            #[cfg(feature = "mirror")]
+            Self::Mirror { .. } => "none: the tree does not know of its mirror".to_owned(),
             Self::Evidence { .. } | Self::Bus(_) | Self::LossNotAccepted { .. } => {
                 "an engine on a record that does not hold opens no risk; it still closes, kills and flattens".to_owned()
             }
@@ -572,6 +600,10 @@ impl Trouble {
             Self::LossNotAccepted { phrase, .. } => {
                 format!("keep a copy of the folder as evidence, then: engine audit repair --accept-loss '{phrase}'")
             }
+            #[cfg(not(feature = "mirror"))]
+            Self::NotBuilt { feature, .. } => format!("cargo install --path launchers --features {feature}"),
+            #[cfg(feature = "mirror")]
+            Self::Mirror { .. } => "mend what the message names; it goes on where it was".to_owned(),
             Self::Os { .. } => "engine doctor".to_owned(),
         }
     }

@@ -4,6 +4,7 @@
 //! what is lost, and refuses while an engine runs.
 
 mod export;
+mod mirror;
 mod place;
 mod repair;
 mod verify;
@@ -18,6 +19,7 @@ pub(crate) fn run(out: Out, home: &Home, command: &AuditCommand) -> Result<u8, T
         AuditCommand::Verify(args) => verify::verify(out, home, args),
         AuditCommand::Export(args) => export::export(out, home, args),
         AuditCommand::Repair { accept_loss } => repair::repair(out, home, accept_loss.as_ref().map(Option::as_deref)),
+        AuditCommand::Mirror(args) => mirror::mirror(out, home, args),
         AuditCommand::Anchor => verify::anchor(out, home),
     }
 }

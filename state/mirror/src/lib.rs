@@ -59,6 +59,11 @@ impl Postgres {
         self.runtime.block_on(within(self.table.last(&self.bus_id)))
     }
 
+    /// Waits, and lets the connection be looked after meanwhile.
+    pub fn rest(&mut self, pause: Duration) {
+        self.runtime.block_on(tokio::time::sleep(pause));
+    }
+
     fn take(&mut self, first_index: u64, raw_lines: &[u8]) -> Result<(), MirrorError> {
         let rows = rows::parse(first_index, raw_lines)?;
         self.runtime.block_on(within(self.table.take(&self.bus_id, &rows)))
