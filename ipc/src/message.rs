@@ -8,6 +8,7 @@ use holdfast_core::report::{
     AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
 };
 use holdfast_core::time::Tick;
+use holdfast_core::trade::Trade;
 use serde::{Deserialize, Serialize};
 
 /// The first frame on a worker's connection.
@@ -72,6 +73,8 @@ pub enum FromWorker {
     },
     /// Engine: why its own gate refuses every opening for now, or that nothing standing does.
     Standing(Option<Standing>),
+    /// Engine: something of its trading to be recorded.
+    Record(Box<Trade>),
     /// Deadman: progress of a reduce job.
     Job(JobProgress),
     /// Deadman: the venue's own switch.

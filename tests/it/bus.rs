@@ -2,11 +2,12 @@
 
 use crate::disk::{Ballast, Small, small};
 use crate::stale::trading;
+use holdfast_core::command::ControlRequest;
 use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_tests::events::{self, Event};
 use holdfast_tests::home::{Home, finish};
 use holdfast_tests::wait::{s, throughout};
-use holdfast_tests::{Tree, until};
+use holdfast_tests::{Tree, raw, until};
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -177,8 +178,13 @@ fn a_full_disk_under_the_bus_restricts_kill_goes_ahead_and_it_is_written_again()
     let workers = |tree: &Tree| tree.status().workers.iter().map(|w| (w.role, w.pid)).collect::<Vec<_>>();
     let before = workers(tree);
     let mut ballast = Ballast::new(tree.home.paths().root().join("ballast"));
+    // What is padded ahead is taken already: so many events that it is used up.
+    let heartbeat = raw::message(&ControlRequest::Heartbeat {});
     until("a bus that cannot be written", s(120), || {
         ballast.fill();
+        for _ in 0..100 {
+            let _ = raw::ask(&tree.home.paths().control_sock(), &heartbeat);
+        }
         tree.try_status().filter(|doc| !doc.journal.durable)
     });
     throughout("beats and restriction", s(7), || {

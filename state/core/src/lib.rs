@@ -46,4 +46,5 @@ pub mod restart;
 pub mod slot;
 pub mod status;
 pub mod time;
+pub mod trade;
 pub mod worker;

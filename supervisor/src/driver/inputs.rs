@@ -142,6 +142,10 @@ impl Driver {
             FromWorker::Journal(health) => Event::Journal(health),
             FromWorker::LimitHit { detail } => Event::LimitHit { detail },
             FromWorker::Standing(standing) => Event::Standing(standing),
+            FromWorker::Record(trade) => {
+                self.journal.trade(&trade, self.launch.settings.profile);
+                return;
+            }
             FromWorker::Job(progress) => Event::Job(progress),
             FromWorker::DeadMan(report) => Event::DeadMan(report),
             FromWorker::Duty(duty) => {

@@ -29,7 +29,7 @@ impl Driver {
     /// Writes the state down beside the bus, so that a reader need not begin with the first event.
     pub(super) fn snapshot(&mut self) {
         let doc = self.document();
-        self.journal.snapshot(&publish::snapshot(&doc));
+        self.journal.snapshot(publish::snapshot(&doc));
     }
 
     pub(super) fn publish(&mut self) {

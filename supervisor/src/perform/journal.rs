@@ -6,11 +6,14 @@
 //! * What restricts goes by itself, so that the bus finds room for it where it has none for the rest.
 
 use crate::Launch;
+use crate::perform::cycle;
 use holdfast_core::ids::Epoch;
 use holdfast_core::record::Record;
+use holdfast_core::registry::Profile;
 use holdfast_core::report::BusHealth;
 use holdfast_core::status::JournalStatus;
 use holdfast_core::time::{Span, Tick};
+use holdfast_core::trade::Trade;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
 use holdfast_store::bus::{Bus, BusError, Durability, NewEvent, Opened, Options, Priority};
@@ -61,6 +64,8 @@ pub(crate) struct Journal {
     pledge: Option<oneshot::Receiver<bool>>,
     /// Events at the last snapshot.
     snapshot_at: u64,
+    /// The last cycle that was told whole.
+    cycle: u64,
 }
 
 #[derive(Clone)]
@@ -98,8 +103,16 @@ impl Journal {
             Err(error) => (shut(&error), None),
         };
         let snapshot_at = opened.as_ref().map_or(0, |opened| opened.events);
-        let journal =
-            Self { state, place, overflowed: false, mending: None, mended_at: clock::now(), pledge: None, snapshot_at };
+        let journal = Self {
+            state,
+            place,
+            overflowed: false,
+            mending: None,
+            mended_at: clock::now(),
+            pledge: None,
+            snapshot_at,
+            cycle: 0,
+        };
         (journal, opened)
     }
 
@@ -126,30 +139,43 @@ impl Journal {
     pub(crate) fn record(&mut self, record: &Record) {
         let pledged = matches!(record, Record::OperatorCommand { .. });
         match NewEvent::new(record.event_type(), wall_s(), &record.payload()) {
-            Ok(event) => self.append(event, pledged),
+            Ok(event) => self.append(vec![event], pledged),
             Err(error) => tracing::error!(%error, kind = record.event_type(), "an event was not recorded"),
         }
     }
 
-    fn append(&mut self, event: NewEvent, pledged: bool) {
+    /// Hands over what the engine has to tell.
+    pub(crate) fn trade(&mut self, trade: &Trade, profile: Profile) {
+        if let Trade::Cycle(cycle) = trade {
+            self.cycle = cycle.id;
+        }
+        match cycle::events(trade, profile, wall_s()) {
+            Ok(events) => self.append(events, false),
+            Err(error) => tracing::error!(%error, "an event of the engine was not recorded"),
+        }
+    }
+
+    fn append(&mut self, events: Vec<NewEvent>, pledged: bool) {
         let taken = match &mut self.state {
             State::Open(bus) => {
                 if pledged {
                     let (tell, told) = oneshot::channel();
                     self.pledge = Some(told);
-                    bus.append_then(vec![event], move |done| {
+                    bus.append_then(events, move |done| {
                         // Nobody waits any more, which is their business.
                         let _ = tell.send(done.is_ok());
                     })
                 } else {
-                    bus.append(vec![event], Durability::Note).map(drop)
+                    bus.append(events, Durability::Note).map(drop)
                 }
             }
             State::Shut { early, .. } => {
-                if early.len() < EARLY_MAX {
-                    early.push_back(event);
-                } else if event.priority() == Priority::Safety {
-                    tracing::error!(kind = event.event_type(), "not recorded: the runtime bus is not open");
+                for event in events {
+                    if early.len() < EARLY_MAX {
+                        early.push_back(event);
+                    } else if event.priority() == Priority::Safety {
+                        tracing::error!(kind = event.event_type(), "not recorded: the runtime bus is not open");
+                    }
                 }
                 return;
             }
@@ -257,7 +283,7 @@ impl Journal {
                     State::Open(_) | State::Refused { .. } => VecDeque::new(),
                 };
                 for event in early {
-                    self.append(event, false);
+                    self.append(vec![event], false);
                 }
             }
             Err(error) => {
@@ -277,10 +303,11 @@ impl Journal {
     }
 
     /// Has the state written beside the log.
-    pub(crate) fn snapshot(&mut self, state: &serde_json::Value) {
+    pub(crate) fn snapshot(&mut self, mut state: serde_json::Value) {
         let State::Open(bus) = &self.state else { return };
         self.snapshot_at = bus.health().events;
-        if let Err(error) = bus.snapshot(wall_s(), None, state.clone()) {
+        state["cycle"] = self.cycle.into();
+        if let Err(error) = bus.snapshot(wall_s(), None, state) {
             tracing::warn!(%error, "no snapshot of the runtime bus");
         }
     }

@@ -91,7 +91,6 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
 /// The state as a snapshot of the runtime bus holds it.
 pub(crate) fn snapshot(doc: &StatusDoc) -> serde_json::Value {
     serde_json::json!({
-        "cycle": null,
         "health": {
             "mode": doc.trading_mode, "mode_reasons": doc.mode_reasons, "epoch": doc.permit.epoch, "kill": doc.kill,
             "open_permission_reason_codes": doc.open_permission_reason_codes, "exposure_known": doc.exposure.known,

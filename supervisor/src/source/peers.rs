@@ -183,9 +183,11 @@ const fn may_say(role: Role, message: &FromWorker) -> bool {
         FromWorker::Market(_) | FromWorker::AccountUnknown { .. } => matches!(role, Role::Sensor),
         FromWorker::Account(_) => matches!(role, Role::Sensor | Role::Deadman),
         FromWorker::Trip(_) => matches!(role, Role::Sensor | Role::Engine),
-        FromWorker::Reconciled(_) | FromWorker::Journal(_) | FromWorker::LimitHit { .. } | FromWorker::Standing(_) => {
-            matches!(role, Role::Engine)
-        }
+        FromWorker::Reconciled(_)
+        | FromWorker::Journal(_)
+        | FromWorker::LimitHit { .. }
+        | FromWorker::Standing(_)
+        | FromWorker::Record(_) => matches!(role, Role::Engine),
         FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) => matches!(role, Role::Deadman),
         FromWorker::EmergencyReduceOnly {} => matches!(role, Role::Api),
     }
@@ -204,6 +206,7 @@ const fn kind_of(message: &FromWorker) -> &'static str {
         FromWorker::Journal(_) => "journal",
         FromWorker::LimitHit { .. } => "limit_hit",
         FromWorker::Standing(_) => "standing",
+        FromWorker::Record(_) => "record",
         FromWorker::Job(_) => "job",
         FromWorker::DeadMan(_) => "dead_man",
         FromWorker::Duty(_) => "duty",
@@ -217,6 +220,7 @@ const _: () = assert!(QUEUE > 4 * MESSAGES_PER_TICK_MAX as usize, "one flooding 
 mod tests {
     use super::*;
     use holdfast_core::time::Tick;
+    use holdfast_core::trade::{CycleHealth, Trade};
 
     const PID: u32 = 4711;
 
@@ -281,7 +285,10 @@ mod tests {
         let said = |text: &str| serde_json::from_str::<FromWorker>(text).unwrap();
         let trip = r#"{"trip":{"reason":"WS_BOOK_GAP_RECONCILE_REQUIRED","detail":""}}"#;
         let all = [Role::Venue, Role::Deadman, Role::Sensor, Role::Api, Role::Engine];
-        let cases: [(&str, &[Role]); 12] = [
+        let health =
+            serde_json::to_string(&FromWorker::Record(Box::new(Trade::Health(CycleHealth::default())))).unwrap();
+        let cases: [(&str, &[Role]); 13] = [
+            (&health, &[Role::Engine]),
             (r#"{"beat":{"seq":1,"progress":1,"sent":1}}"#, &all),
             (r#"{"ready":{"endpoint":null}}"#, &all),
             (r#"{"market":{"state":"fresh","last_good":1,"skew_ms":0}}"#, &[Role::Sensor]),

@@ -99,6 +99,8 @@ pub struct Closed {
     pub end: CloseEnd,
     /// What was sent.
     pub sent: Option<Sz>,
+    /// Client order id and limit of what was sent.
+    pub order: Option<(String, Px)>,
     /// Executed, signed.
     pub moved: Szi,
     /// The outcome is unknown.
@@ -111,7 +113,7 @@ pub struct Closed {
 
 impl Closed {
     const fn unsent(end: CloseEnd, rejected: Option<RejectReason>, detail: String) -> Self {
-        Self { end, sent: None, moved: Szi::FLAT, unknown: false, rejected, detail }
+        Self { end, sent: None, order: None, moved: Szi::FLAT, unknown: false, rejected, detail }
     }
 
     /// Nothing was left to close.
@@ -313,7 +315,7 @@ impl Desk {
         self.count_send();
         let outcome = sent.single().cloned().unwrap_or_else(|| Outcome::Unknown(Unknown::Shape("no verdict".into())));
         let (recorded, executed) = record(&outcome);
-        let entry = Entry::Outcome { cloid: key.cloid, outcome: recorded.clone() };
+        let entry = Entry::Outcome { cloid: key.cloid.clone(), outcome: recorded.clone() };
         // Waited for only now that it is sent, so that an answered close is not taken for an unsettled one.
         if noted && self.scribe.append(entry).await.is_err() {
             tracing::warn!("the outcome of a close could not be written down");
@@ -327,7 +329,8 @@ impl Desk {
         };
         let detail = format!("close {size} at {px}: {}", words(&recorded));
         let moved = executed.signed(side.is_buy());
-        Closed { end, sent: Some(size), moved, unknown: outcome.is_unknown(), rejected: None, detail }
+        let order = Some((key.cloid, px));
+        Closed { end, sent: Some(size), order, moved, unknown: outcome.is_unknown(), rejected: None, detail }
     }
 
     /// Best bid and ask by HTTP, if both are there, uncrossed and recent by the venue's own clock.

@@ -22,6 +22,7 @@ pub mod gate;
 pub mod key;
 pub mod loss;
 pub mod mind;
+mod minutes;
 pub mod reconcile;
 pub mod scribe;
 mod setup;
@@ -37,6 +38,7 @@ use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_kit::{Ctx, Exit, Order};
 use holdfast_store::journal::Entry;
 use mind::Mind;
+use minutes::Minutes;
 use scribe::{Opened, Scribe};
 use shell::Shell;
 use std::rc::Rc;
@@ -82,7 +84,9 @@ pub async fn run(mut ctx: Ctx) -> Exit {
     let account = desk.account.clone();
     let mind = Mind::new(&settings.strategy, &settings.limits, &account, ctx.boot.epoch, guard);
     let (done, mut results) = mpsc::channel(4);
-    let mut shell = Shell::new(mind, desk, ctx.link(), publisher, done);
+    let recovered = scribe.memory().entries();
+    let minutes = Minutes::new(&settings, recovered, clock::now());
+    let mut shell = Shell::new(mind, desk, ctx.link(), publisher, (done, minutes));
     shell.guard_error = guard_error;
     scribe.note(Entry::Started { epoch: ctx.boot.epoch, generation: ctx.boot.generation });
     let mut feed = feed::follow(&ctx.boot, ctx.home.sensor_sock());
@@ -110,6 +114,7 @@ pub async fn run(mut ctx: Ctx) -> Exit {
         }
         let now = clock::now();
         if drain_until.is_some_and(|until| !shell.busy() || now >= until) {
+            shell.conclude();
             scribe.flush().await;
             return Exit::Drained;
         }

@@ -39,6 +39,8 @@ pub struct Draft {
     pub close: Px,
     /// Signal in hundredths of a percent.
     pub signal_bps: i64,
+    /// Which way the order it wants would go; absent while it wants none.
+    pub is_buy: Option<bool>,
     /// For people.
     pub detail: String,
 }
@@ -168,6 +170,7 @@ impl Mind {
             bar: self.bar_count,
             close: bar.close,
             signal_bps: verdict.signal_bps,
+            is_buy: None,
             detail: if verdict.warm_in > 0 {
                 format!("warming up: {} more bars", verdict.warm_in)
             } else {
@@ -192,6 +195,7 @@ impl Mind {
 
     fn open(&mut self, is_buy: bool, bar: &Bar, mut draft: Draft, around: &Surroundings<'_>) -> Wish {
         let side = if is_buy { "buy" } else { "sell" };
+        draft.is_buy = Some(is_buy);
         draft.detail = format!("signal to {side}: {} bps between the averages", draft.signal_bps);
         if !around.idle || self.closing.is_some() {
             return Wish::Tell(draft, Some(RejectReason::FeedbackLoopGuardActive));

@@ -13,6 +13,7 @@ use holdfast_core::time::Span;
 use holdfast_ipc::clock;
 use holdfast_store::Cell;
 use holdfast_store::journal::{Entry, Journal, Memory};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -55,6 +56,8 @@ struct Shared {
     stalled: AtomicBool,
     /// How often the journal was opened again after a failure.
     reopened: AtomicU64,
+    /// Entries handed over, for the record beside the journal.
+    echo: Mutex<VecDeque<Entry>>,
 }
 
 /// The handle. Cheap to clone.
@@ -191,7 +194,20 @@ impl Scribe {
         memory.health(self.healthy(), *lock(&self.shared.head))
     }
 
+    /// The orders, answers and executions handed over since the last call; of too many the oldest are missing.
+    #[must_use]
+    pub fn echo(&self) -> VecDeque<Entry> {
+        std::mem::take(&mut *lock(&self.shared.echo))
+    }
+
     fn send(&self, job: Job) -> Result<(), ScribeError> {
+        if let Job::Append(_, entry, _) = &job {
+            let mut echo = lock(&self.shared.echo);
+            if echo.len() >= QUEUE_MAX {
+                echo.pop_front();
+            }
+            echo.push_back(Entry::clone(entry));
+        }
         let jobs = self.jobs.as_ref().ok_or(ScribeError::Stalled)?;
         jobs.try_send(job).map_err(|_| {
             self.shared.stalled.store(true, Ordering::SeqCst);

@@ -12,6 +12,7 @@ mod reports;
 use crate::desk::Desk;
 use crate::gate::{OpenIntent, touch};
 use crate::mind::{Draft, Mind};
+use crate::minutes::Minutes;
 use crate::standing::Teller;
 use holdfast_core::registry::RejectReason;
 use holdfast_core::report::JournalHealth;
@@ -51,6 +52,7 @@ pub(crate) struct Shell {
     pub(crate) link: Link,
     pub(crate) publisher: Option<Publisher<FromEngine>>,
     pub(crate) done: mpsc::Sender<Done>,
+    pub(crate) minutes: Minutes,
     lanes: Lanes,
     draining: bool,
     /// What was decided on, and when the price it rests on came in.
@@ -81,7 +83,7 @@ impl Shell {
         desk: Rc<Desk>,
         link: Link,
         publisher: Option<Publisher<FromEngine>>,
-        done: mpsc::Sender<Done>,
+        (done, minutes): (mpsc::Sender<Done>, Minutes),
     ) -> Self {
         Self {
             mind,
@@ -89,6 +91,7 @@ impl Shell {
             link,
             publisher,
             done,
+            minutes,
             lanes: Lanes::default(),
             draining: false,
             opening: None,
@@ -176,7 +179,7 @@ impl Shell {
                 return Some(Errand::Open(intent, draft, seen));
             }
             // Decided on a price of this turn: it is not kept for later.
-            self.tell(draft, CycleAction::Rejected { reason: RejectReason::FeedbackLoopGuardActive });
+            self.tell(draft, CycleAction::Rejected { reason: RejectReason::FeedbackLoopGuardActive }, None);
         }
         if !self.lanes.may_run() {
             return None;

@@ -198,11 +198,9 @@ fn check<F: Folder>(
     }
     judge(folder, found, &walked)?;
     if let SnapshotState::Fits(snapshot) = &state
-        && snapshot.at.count > walked.end.count
+        && let Some(finding) = snapshot::beyond(snapshot, walked.end.count)
     {
-        let expected = format!("the {} events of the snapshot", snapshot.at.count);
-        let found = format!("{} events", walked.end.count);
-        return Err(corrupt(folder, Code::Head, snapshot::SNAPSHOT, 0, &expected, &found));
+        return Err(BusError::Corrupt { path: folder.path(""), finding: Box::new(finding) });
     }
     Ok((walked, state))
 }

@@ -7,6 +7,7 @@ use super::key::{Key, KeyPlace};
 use super::log::Options;
 use super::recover::{record, set_aside, spare_name, start};
 use super::segments::{ACTIVE, Position, Segments};
+use super::snapshot::{self, SNAPSHOT, SNAPSHOT_BEFORE, SnapshotState};
 use super::walk::{Finding, walk};
 use crate::canon;
 use crate::disk::{Access, Folder, Storage, write_all};
@@ -78,6 +79,10 @@ pub fn repair<F: Folder>(
     });
     let walked = walked.map_err(io("read it"))?;
     let finding = walked.flaw.or_else(|| against(head.0.as_ref(), walked.end, at_head));
+    let finding = match finding {
+        Some(finding) => Some(finding),
+        None => beyond(&*folder, head.0.as_ref(), walked.end).map_err(io("read its snapshot"))?,
+    };
     let lost = count.saturating_sub(walked.end.count);
     if let Some(finding) = &finding
         && !accept_loss
@@ -85,7 +90,11 @@ pub fn repair<F: Folder>(
         let finding = Box::new(finding.clone());
         return Err(BusError::LossNotAccepted { path: folder.path(""), events: lost, finding });
     }
-    let moved = move_aside(&*folder, &segments, walked.end, as_of).map_err(io("move segments aside"))?;
+    let mut moved = move_aside(&*folder, &segments, walked.end, as_of).map_err(io("move segments aside"))?;
+    if finding.is_some() {
+        // Whatever they say of the part that is cut: the state is made anew from what is left.
+        snapshots_aside(&*folder, as_of, &mut moved).map_err(io("move snapshots aside"))?;
+    }
     let known = head.0.or(head.1);
     let epoch = known.as_ref().map_or(0, |head| head.epoch);
     let key = key.filter(|key| key.at(epoch.saturating_add(1)).is_some());
@@ -134,6 +143,26 @@ fn against(head: Option<&Head>, end: Position, at_head: Option<super::event::Sum
         }
         Some(_) => None,
     }
+}
+
+/// A snapshot of events that are not there: the log was cut, and its head with it.
+fn beyond<F: Folder>(folder: &F, head: Option<&Head>, end: Position) -> io::Result<Option<Finding>> {
+    let Some(head) = head else { return Ok(None) };
+    let SnapshotState::Fits(snapshot) = snapshot::load(folder, &head.bus_id)? else { return Ok(None) };
+    Ok(snapshot::beyond(&snapshot, end.count))
+}
+
+/// Gives the snapshots other names.
+fn snapshots_aside<F: Folder>(folder: &F, as_of: f64, moved: &mut Vec<String>) -> io::Result<()> {
+    for name in [SNAPSHOT, SNAPSHOT_BEFORE] {
+        let to = spare_name(folder, as_of)?;
+        match folder.rename(name, &to) {
+            Ok(()) => moved.push(to),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    folder.sync()
 }
 
 /// Gives every segment behind the good part another name, and makes the last good one the open one.

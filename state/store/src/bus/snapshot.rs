@@ -3,10 +3,12 @@
 //! * It is written after its events are on the disk, beside the one before, which is kept; an event announces it.
 //! * It names its bus, its place and the checksum of its payload. What does not fit is not used: the state is rebuilt.
 
+use super::chain::Code;
 use super::error::{BusError, io_error};
 use super::event::{NewEvent, Sum};
 use super::log::Log;
 use super::segments::Position;
+use super::walk::Finding;
 use crate::canon;
 use crate::disk::{Access, Folder, Storage, read_full, write_all};
 use serde::{Deserialize, Serialize};
@@ -127,6 +129,18 @@ pub struct SnapshotVerdict {
     pub consistent: bool,
     /// In words.
     pub reason: String,
+}
+
+/// What is wrong with a log of so many events beside this snapshot, if it names more: then a tail was cut.
+pub(super) fn beyond(snapshot: &Snapshot, events: u64) -> Option<Finding> {
+    (snapshot.at.count > events).then(|| Finding {
+        code: Code::Head,
+        event: events,
+        file: SNAPSHOT.to_owned(),
+        byte: 0,
+        expected: format!("the {} events of the snapshot", snapshot.at.count),
+        found: format!("{events} events"),
+    })
 }
 
 /// Says whether a snapshot fits a log of so many events, in which the event before its place has this checksum.

@@ -261,7 +261,11 @@ fn report(beside: &mut Beside, walked: &Walked, questions: &Questions) -> Report
         expected: anchor.to_string(),
         found: beside.at_anchor.map_or_else(|| format!("{} events", end.count), |sum| sum.to_string()),
     });
-    let finding = walked.flaw.clone().or(head_finding).or(anchor_finding);
+    let cut = match &beside.snapshot {
+        SnapshotState::Fits(snapshot) => snapshot::beyond(snapshot, end.count),
+        SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
+    };
+    let finding = walked.flaw.clone().or(head_finding).or(cut).or(anchor_finding);
     Report {
         ok: finding.is_none(),
         events: end.count,

@@ -2,7 +2,7 @@
 
 use super::{Draft, Mind};
 use crate::strategy::Why;
-use holdfast_core::money::Px;
+use holdfast_core::money::{Px, Szi};
 use holdfast_core::time::{Span, Tick};
 
 /// Pause after the first failed close; each further one doubles it.
@@ -43,7 +43,8 @@ impl Mind {
             return;
         }
         let (bar, signal_bps) = self.last.as_ref().map_or((self.bar_count, 0), |d| (d.bar, d.signal_bps));
-        let draft = Draft { bar, close: px, signal_bps, detail: why.as_str().to_owned() };
+        let is_buy = self.position().map(Szi::is_short);
+        let draft = Draft { bar, close: px, signal_bps, is_buy, detail: why.as_str().to_owned() };
         self.closing = Some(Closing { why, attempt: 0, due: now, draft: Some(draft), fruitless: 0 });
     }
 

@@ -1,6 +1,7 @@
 //! What came of each errand, and what the mind is told of it.
 
 use super::lanes::Done;
+use super::reports::Sent;
 use super::{RECONCILE_RETRY, Seen, Shell};
 use crate::desk::{Closed, Opened, words};
 use crate::gate::{Instrument, OpenIntent};
@@ -51,6 +52,7 @@ impl Shell {
     ) {
         match opened {
             Opened::Sent { recorded, moved, misconfigured, pace } => {
+                let sent = Sent { cloid: intent.key().cloid.clone(), px: intent.px(), executed: moved.abs() };
                 if misconfigured {
                     self.halted = Some(words(&recorded));
                     self.limit_told = false;
@@ -72,12 +74,12 @@ impl Shell {
                     "opening sent"
                 );
                 let (is_buy, size, px) = (intent.is_buy(), intent.size(), intent.px());
-                self.tell(draft, CycleAction::Open { is_buy, size, px });
+                self.tell(draft, CycleAction::Open { is_buy, size, px }, Some(sent));
             }
             Opened::Rejected(reason, why) => {
                 self.on_opening_answered(late, Szi::FLAT, now);
                 draft.detail = format!("{}; {why}", draft.detail);
-                self.tell(draft, CycleAction::Rejected { reason });
+                self.tell(draft, CycleAction::Rejected { reason }, None);
             }
         }
     }
@@ -92,7 +94,7 @@ impl Shell {
     }
 
     fn on_closed(&mut self, closing: Closing, closed: Closed, now: Tick) {
-        let Closed { end, sent, moved, unknown, rejected, detail } = closed;
+        let Closed { end, sent, order, moved, unknown, rejected, detail } = closed;
         self.mind.book.on_answered(&self.desk.coin, moved, now);
         if unknown {
             self.mind.book.on_unknown(now);
@@ -102,9 +104,12 @@ impl Shell {
         let Some(mut draft) = closing.draft else { return };
         draft.detail = format!("{}; {detail}", draft.detail);
         match (sent, rejected) {
-            (Some(size), _) => self.tell(draft, CycleAction::Close { size, why: closing.why.as_str().to_owned() }),
-            (None, Some(reason)) => self.tell(draft, CycleAction::Rejected { reason }),
-            (None, None) => self.tell(draft, CycleAction::Hold {}),
+            (Some(size), _) => {
+                let sent = order.map(|(cloid, px)| Sent { cloid, px, executed: moved.abs() });
+                self.tell(draft, CycleAction::Close { size, why: closing.why.as_str().to_owned() }, sent);
+            }
+            (None, Some(reason)) => self.tell(draft, CycleAction::Rejected { reason }, None),
+            (None, None) => self.tell(draft, CycleAction::Hold {}, None),
         }
     }
 

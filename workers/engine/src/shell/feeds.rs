@@ -49,8 +49,8 @@ impl Shell {
         };
         match wish {
             Some(Wish::Open(intent, draft)) => self.opening = Some((intent, draft, seen)),
-            Some(Wish::Tell(draft, None)) => self.tell(draft, CycleAction::Hold {}),
-            Some(Wish::Tell(draft, Some(reason))) => self.tell(draft, CycleAction::Rejected { reason }),
+            Some(Wish::Tell(draft, None)) => self.tell(draft, CycleAction::Hold {}, None),
+            Some(Wish::Tell(draft, Some(reason))) => self.tell(draft, CycleAction::Rejected { reason }, None),
             None => {}
         }
     }

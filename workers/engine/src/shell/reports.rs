@@ -1,16 +1,33 @@
 //! What goes out: health, limits, and the story of each bar.
 
 use super::{HEALTH_EVERY, Shell};
+use crate::gate::touch;
 use crate::mind::Draft;
+use crate::minutes::{Decided, Decision};
+use holdfast_core::money::{Px, Sz};
 use holdfast_core::registry::RejectReason;
 use holdfast_core::time::Tick;
+use holdfast_core::trade::Held;
+use holdfast_ipc::clock;
 use holdfast_ipc::feed::{CycleAction, FromEngine};
 use holdfast_ipc::message::FromWorker;
+
+/// Positions told beside a decision.
+const POSITIONS_MAX: usize = 64;
+
+/// An order that left, as its decision tells of it.
+pub(super) struct Sent {
+    pub(super) cloid: String,
+    pub(super) px: Px,
+    /// By its answer.
+    pub(super) executed: Sz,
+}
 
 impl Shell {
     /// Reports what is due. Called at every turn of the loop.
     pub(crate) fn report(&mut self, now: Tick) {
         self.mind_the_gap();
+        self.take_minutes(now);
         let health = self.desk.scribe.health();
         let changed = self.health.is_none_or(|old| old.healthy != health.healthy || old.unsettled != health.unsettled);
         if (changed || now.since(self.health_at) >= HEALTH_EVERY) && self.link.report(FromWorker::Journal(health)) {
@@ -41,8 +58,9 @@ impl Shell {
         ))
     }
 
-    pub(super) fn tell(&self, draft: Draft, action: CycleAction) {
-        let Draft { bar, close, signal_bps, detail } = draft;
+    pub(super) fn tell(&mut self, draft: Draft, action: CycleAction, sent: Option<Sent>) {
+        self.record(&draft, &action, sent);
+        let Draft { bar, close, signal_bps, detail, .. } = draft;
         let coin = self.desk.coin.clone();
         let rejected = match &action {
             CycleAction::Rejected { reason } => Some(*reason),
@@ -54,5 +72,63 @@ impl Shell {
         if let Some(publisher) = &self.publisher {
             publisher.publish(&FromEngine::Cycle { coin, bar, close, signal_bps, action, detail }, Some("cycle"));
         }
+    }
+
+    /// Has it recorded for good, with what came of it.
+    fn record(&mut self, draft: &Draft, action: &CycleAction, sent: Option<Sent>) {
+        let order = |size: Sz, sent: Option<Sent>| {
+            sent.map(|Sent { cloid, px, executed }| Decided::Sent { cloid, size, px, executed })
+        };
+        let (reduce_only, end) = match action {
+            CycleAction::Hold {} => (false, None),
+            CycleAction::Open { size, .. } => (false, order(*size, sent)),
+            CycleAction::Close { size, .. } => (true, order(*size, sent)),
+            CycleAction::Rejected { reason } => (false, Some(Decided::Rejected(*reason))),
+        };
+        let (Some(end), Some(is_buy)) = (end, draft.is_buy) else {
+            self.minutes.held();
+            return;
+        };
+        let decision = Decision {
+            coin: self.desk.coin.clone(),
+            is_buy,
+            reduce_only,
+            close: draft.close,
+            signal_bps: draft.signal_bps,
+            detail: draft.detail.clone(),
+            end,
+        };
+        self.look(clock::now());
+        self.minutes.decided(decision, clock::now(), clock::wall_ms());
+    }
+
+    /// What the record says of the engine's state beside a decision.
+    fn look(&mut self, now: Tick) {
+        let account = self.mind.book.last();
+        let held = account.map_or(&[][..], |view| &view.positions);
+        let positions = held.iter().filter(|p| !p.size.is_zero()).take(POSITIONS_MAX);
+        let positions = positions
+            .map(|p| Held { coin: p.coin.clone(), size: p.size, entry_px: p.entry_px, notional_usd: p.notional_usd })
+            .collect();
+        let stale = self.mind.book.fresh(now).is_none() || touch(self.mind.market(), now).is_none();
+        let durable = self.desk.scribe.healthy();
+        self.minutes.see(|health| (health.positions, health.stale, health.durable) = (positions, stale, durable));
+    }
+
+    /// Tells the supervisor what is to be recorded.
+    fn take_minutes(&mut self, now: Tick) {
+        for entry in self.desk.scribe.echo() {
+            self.minutes.on_entry(entry, now);
+        }
+        self.look(now);
+        self.minutes.due(now);
+        let link = &self.link;
+        self.minutes.hand_over(|trade| link.report(FromWorker::Record(Box::new(trade))));
+    }
+
+    /// The same at the end: what still waits for its executions is told without them.
+    pub(crate) fn conclude(&mut self) {
+        self.minutes.finish();
+        self.take_minutes(clock::now());
     }
 }

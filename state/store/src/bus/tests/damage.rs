@@ -282,6 +282,24 @@ fn what_was_damaged_is_cut_only_when_the_loss_is_accepted_and_then_it_opens() {
     assert!(check(&healthy).ok);
 }
 
+#[test]
+fn a_snapshot_of_events_that_are_gone_is_damage_and_a_repair_sets_it_aside() {
+    let disk = log_of(20, small(), true);
+    let old = [ACTIVE, HEAD, KEY].map(|name| (name, disk.bytes(name)));
+    let (mut log, _) = open(&disk).unwrap();
+    log.append(&[note(1)]).unwrap();
+    log.snapshot(AS_OF, None, &json!({"state": 1})).unwrap();
+    log.close();
+    // The log, its head and its key as they were before: only the snapshot still knows.
+    old.iter().for_each(|(name, bytes)| disk.put(name, bytes));
+    let report = check(&disk);
+    assert_eq!((report.ok, report.reason.as_str()), (false, "head"), "{report:?}");
+    assert!(matches!(open(&disk), Err(BusError::Corrupt { .. })));
+    let receipt = repair(disk.clone(), keys(&disk), small(), AS_OF, true).unwrap();
+    assert!(receipt.finding.is_some_and(|finding| finding.file == SNAPSHOT) && receipt.set_aside.len() == 1);
+    assert!(check(&disk).ok && open(&disk).is_ok());
+}
+
 fn flip(disk: &Sim, name: &str, at: usize) {
     let mut bytes = disk.bytes(name);
     bytes[at] ^= 1;
