@@ -20,6 +20,9 @@ pub mod disk;
 mod hex;
 pub mod journal;
 mod keeper;
+mod segments;
+#[cfg(test)]
+mod sim;
 
 pub use cell::{Cell, CellError};
 pub use keeper::{Keeper, Written};

@@ -6,6 +6,7 @@ use holdfast_core::registry::RejectReason;
 use holdfast_core::time::Tick;
 use holdfast_ipc::feed::{CycleAction, FromEngine};
 use holdfast_ipc::message::FromWorker;
+use holdfast_store::journal::{Entry, Rejection};
 
 impl Shell {
     /// Reports what is due. Called at every turn of the loop.
@@ -50,6 +51,18 @@ impl Shell {
         };
         if let Some(reason) = rejected.filter(|r| *r != RejectReason::PermitMissingOrExpired) {
             tracing::info!(%reason, detail, "opening refused");
+        }
+        if let Some(reason) = rejected {
+            // One for each decision of a bar. Nothing waits for it, and a journal that takes nothing is told of elsewhere.
+            let rejection = Rejection {
+                epoch: self.desk.epoch,
+                coin: coin.clone(),
+                bar,
+                px: close,
+                reason,
+                detail: detail.clone(),
+            };
+            self.desk.scribe.note(Entry::Rejected(rejection));
         }
         if let Some(publisher) = &self.publisher {
             publisher.publish(&FromEngine::Cycle { coin, bar, close, signal_bps, action, detail }, Some("cycle"));
