@@ -19,6 +19,9 @@ mod cell;
 pub mod disk;
 pub mod journal;
 mod keeper;
+mod segments;
+#[cfg(test)]
+mod sim;
 
 use holdfast_core::hex;
 

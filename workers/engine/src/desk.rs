@@ -1,7 +1,8 @@
 //! The engine's hands: its connections to the venue, and the errands that use them. Every errand is bounded in time.
 //!
 //! * Opening: journal first, then the permit's own crate sends. An outcome nobody knows is written down as unknown.
-//! * Closing: rests on a read made for it, needs no permit, and does not wait for the journal.
+//! * Closing: rests on a read made for it and needs no permit. The journal comes first here too, but only for a moment: a
+//!   disk that fails or stalls does not keep a close from leaving.
 
 use crate::gate::OpenIntent;
 use crate::key::key;
@@ -28,6 +29,8 @@ use std::time::Duration;
 const CLOSE_EXPIRES_MS: u64 = 5000;
 /// Longest time for the reads a close rests on.
 const CLOSE_READ_DEADLINE: Duration = Duration::from_secs(3);
+/// Longest wait of a close for its intent to be on the disk; a disk at work needs a fraction of it.
+const CLOSE_JOURNAL_DEADLINE: Duration = Duration::from_millis(100);
 /// A close never gives up more than this, in hundredths of a percent.
 const CLOSE_BPS_MAX: u32 = 500;
 /// A comparison of clocks older than this says nothing any more; see the sensor's judge.
@@ -309,7 +312,13 @@ impl Desk {
             epoch: self.epoch,
             position_before: before,
         };
-        let noted = self.scribe.note(Entry::Intent(intent));
+        let writing = self.scribe.begin(Entry::Intent(intent));
+        let noted = writing.is_ok();
+        if let Ok(writing) = writing
+            && !matches!(tokio::time::timeout(CLOSE_JOURNAL_DEADLINE, writing.written()).await, Ok(Ok(())))
+        {
+            tracing::warn!(cloid = key.cloid, "a close leaves before its intent is known to be on the disk");
+        }
         self.count_send();
         let sent = self.reduce.close(reduction, at).await;
         self.count_send();

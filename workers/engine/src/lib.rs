@@ -36,7 +36,7 @@ use holdfast_ipc::clock;
 use holdfast_ipc::feed::Publisher;
 use holdfast_ipc::message::{FromWorker, ToWorker};
 use holdfast_kit::{Ctx, Exit, Order};
-use holdfast_store::journal::Entry;
+use holdfast_store::journal::{Entry, SEGMENT_BYTES};
 use mind::Mind;
 use minutes::Minutes;
 use scribe::{Opened, Scribe};
@@ -65,7 +65,7 @@ async fn patiently<T>(work: impl Future<Output = T>, ctx: &Ctx) -> T {
 
 /// Runs the engine until it is told to drain.
 pub async fn run(mut ctx: Ctx) -> Exit {
-    let opening = Scribe::open(ctx.home.decisions(), ctx.home.engine_cell());
+    let opening = Scribe::open(ctx.home.decisions(), SEGMENT_BYTES, ctx.home.engine_cell());
     let Opened { scribe, journal_error, guard } = patiently(opening, &ctx).await;
     if let Some(error) = &journal_error {
         tracing::error!(error, "the decision journal is not open: closing only");

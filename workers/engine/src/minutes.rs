@@ -168,7 +168,13 @@ impl Minutes {
                 self.tell(Trade::Outcome(outcome));
             }
             Entry::Fill(fill) => self.on_fill(fill, now),
-            Entry::Started { .. } | Entry::Reconciled { .. } | Entry::Repaired { .. } | Entry::Reopened { .. } => {}
+            // A rejection is told with its decision; the others are the journal's own affairs.
+            Entry::Rejected(_)
+            | Entry::Continued(_)
+            | Entry::Started { .. }
+            | Entry::Reconciled { .. }
+            | Entry::Repaired { .. }
+            | Entry::Reopened { .. } => {}
         }
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 const NEVER_ARRIVED_MS: u64 = 2000;
 /// Orders asked for in one round.
 const ASK_MAX: usize = 8;
-/// Executions and positions written down in one comparison.
+/// Executions written down in one attempt.
 const FILLS_MAX: usize = 500;
 /// Positions in one entry: a line is bounded.
 const HELD_MAX: usize = 64;
@@ -226,28 +226,30 @@ impl Desk {
         if missing { Err(format!("the venue does not list {}", self.coin)) } else { Ok(()) }
     }
 
-    /// Writes down executions since the last look. Returns how many are not ours.
+    /// Writes down executions that may have gone by unheard. Returns how many are not ours.
     async fn look_back(&self) -> Result<usize, String> {
-        let since = {
-            let memory = self.scribe.memory();
-            memory.compared_ms().max(memory.last_fill_ms())
-        };
+        let since = self.scribe.memory().unseen_from_ms();
         if since == 0 {
             return Ok(0);
         }
         let fills = self.watch.fills_since(since, None).await.map_err(|e| e.to_string())?;
-        let mut foreign = 0;
-        for fill in fills.iter().take(FILLS_MAX) {
+        let (mut written, mut foreign) = (0, 0);
+        for fill in &fills {
             let record = fill_record(fill);
             let (known, ours) = {
                 let memory = self.scribe.memory();
                 let ours = record.cloid.as_ref().is_some_and(|cloid| memory.knows_cloid(cloid));
                 (memory.knows_fill(&record.coin, record.venue_ms, record.tid), ours)
             };
-            if !known {
-                foreign += usize::from(!ours);
-                self.scribe.append(Entry::Fill(record)).await.map_err(|e| e.to_string())?;
+            if known {
+                continue;
             }
+            if written == FILLS_MAX {
+                return Err(format!("more than {FILLS_MAX} executions to write down; comparing again"));
+            }
+            written += 1;
+            foreign += usize::from(!ours);
+            self.scribe.append(Entry::Fill(record)).await.map_err(|e| e.to_string())?;
         }
         Ok(foreign)
     }

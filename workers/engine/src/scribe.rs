@@ -3,7 +3,8 @@
 //! * The queue is bounded and every wait has a deadline: a disk that stalls restricts trading, it does not stop closing.
 //! * An entry that was not acknowledged in time counts as not written for the decision at hand; if it lands later, the
 //!   journal remembers an order that was never sent, and asking the venue settles it.
-//! * After a failed write the whole file is verified again from time to time; once that holds and a line can be written,
+//! * A segment of the journal is closed after the entry that filled it was acknowledged: nobody waits for it.
+//! * After a failed write the whole segment is verified again from time to time; once that holds and a line can be written,
 //!   entries are accepted again. What happened meanwhile is not in it, so books are compared before anything is opened.
 
 use crate::loss::Guard;
@@ -94,14 +95,15 @@ impl Writing {
 }
 
 impl Scribe {
-    /// Starts the thread and opens both files on it: a long journal takes long to verify, and beats go on meanwhile.
-    pub async fn open(journal: PathBuf, cell: PathBuf) -> Opened {
+    /// Starts the thread and opens both files on it: a disk may be slow, and beats go on meanwhile. A segment of the
+    /// journal may grow to about `segment_bytes`.
+    pub async fn open(journal: PathBuf, segment_bytes: u64, cell: PathBuf) -> Opened {
         let shared = Arc::new(Shared::default());
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let (found, opened) = oneshot::channel();
         let theirs = Arc::clone(&shared);
         let started = std::thread::Builder::new().name("hf-scribe".to_owned()).spawn(move || {
-            let (journal, journal_error) = match Journal::open(&journal, clock::wall_ms()) {
+            let (journal, journal_error) = match Journal::open(&journal, segment_bytes, clock::wall_ms()) {
                 Ok(journal) => (Some(journal), None),
                 Err(error) => (None, Some(error.to_string())),
             };
@@ -110,8 +112,7 @@ impl Scribe {
                 Err(error) => (None, Err(error.to_string())),
             };
             if let Some(journal) = &journal {
-                *lock(&theirs.memory) = journal.memory().clone();
-                *lock(&theirs.head) = journal.head();
+                show(journal, &theirs);
                 theirs.open.store(true, Ordering::SeqCst);
             }
             // Nobody waits any more only when the process ends.
@@ -235,7 +236,12 @@ fn write(queue: &Receiver<Job>, mut journal: Option<Journal>, mut cell: Option<C
     let mut tried = clock::now();
     loop {
         match queue.recv_timeout(Duration::from_nanos(REOPEN_EVERY.0)) {
-            Ok(job) => carry_out(job, journal.as_mut(), cell.as_mut(), shared),
+            Ok(job) => {
+                carry_out(job, journal.as_mut(), cell.as_mut(), shared);
+                if let Some(journal) = &mut journal {
+                    rotate(journal, shared);
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -273,13 +279,34 @@ fn carry_out(job: Job, journal: Option<&mut Journal>, cell: Option<&mut Cell<Gua
     }
 }
 
+/// Shows what the journal holds now.
+fn show(journal: &Journal, shared: &Shared) {
+    let mut memory = lock(&shared.memory);
+    memory.clone_from(journal.memory());
+    *lock(&shared.head) = journal.head();
+}
+
+fn rotate(journal: &mut Journal, shared: &Shared) {
+    if !shared.open.load(Ordering::SeqCst) {
+        return;
+    }
+    match journal.rotate(clock::wall_ms()) {
+        Ok(false) => {}
+        Ok(true) => show(journal, shared),
+        Err(error) if journal.health().healthy => {
+            tracing::warn!(%error, "the journal's segment grows on: it cannot be closed yet");
+        }
+        Err(error) => {
+            shared.open.store(false, Ordering::SeqCst);
+            tracing::error!(%error, "journal");
+        }
+    }
+}
+
 fn reopen(journal: &mut Journal, shared: &Shared) {
     match journal.reopen(clock::wall_ms()) {
         Ok(()) => {
-            let mut memory = lock(&shared.memory);
-            memory.clone_from(journal.memory());
-            *lock(&shared.head) = journal.head();
-            drop(memory);
+            show(journal, shared);
             // Counted before entries are accepted: whoever sees it open sees that it was closed.
             shared.reopened.fetch_add(1, Ordering::SeqCst);
             shared.open.store(true, Ordering::SeqCst);
@@ -311,3 +338,6 @@ fn append(journal: Option<&mut Journal>, at_ms: u64, entry: &Entry, shared: &Sha
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,20 +2,17 @@
 
 use super::event::Sum;
 use crate::disk::{Access, Folder};
+use crate::segments::{self, Census};
 use std::io;
 
 /// The open segment.
 pub const ACTIVE: &str = "events.jsonl";
 
+const STEM: &str = "events";
+
 /// Name of a closed segment.
 pub(super) fn closed_name(number: u64) -> String {
-    format!("events.{number:06}.jsonl")
-}
-
-fn closed_number(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("events.")?.strip_suffix(".jsonl")?;
-    let number: u64 = digits.parse().ok()?;
-    (closed_name(number) == name && number > 0).then_some(number)
+    segments::closed_name(STEM, number)
 }
 
 /// A place between two events.
@@ -50,12 +47,8 @@ pub(super) struct Segments {
 impl Segments {
     /// Looks.
     pub(super) fn of<F: Folder>(folder: &F) -> io::Result<Self> {
-        let names = folder.list()?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| closed_number(name)).collect();
-        numbers.sort_unstable();
-        let missing = (1..).zip(&numbers).find(|(expected, number)| expected != *number).map(|(expected, _)| expected);
-        let closed = numbers.last().copied().unwrap_or(0);
-        Ok(Self { closed, active: names.iter().any(|name| name == ACTIVE), missing })
+        let Census { closed, active, missing } = Census::of(folder, STEM)?;
+        Ok(Self { closed, active, missing })
     }
 
     /// Number of the last segment: the open one, or the last closed one when a rotation was interrupted.
@@ -79,20 +72,6 @@ impl Segments {
             Ok(file) => Ok(Some(file)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_exact_names_are_segments() {
-        assert_eq!(closed_number("events.000007.jsonl"), Some(7));
-        assert_eq!(closed_number("events.1000000.jsonl"), Some(1_000_000));
-        for name in ["events.jsonl", "events.7.jsonl", "events.000000.jsonl", "events.torn-1", "events.0000007.jsonl"] {
-            assert_eq!(closed_number(name), None, "{name}");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What the journal can say. Closed shapes: an unknown entry does not open.
 
+use holdfast_core::checksum::Checksum;
 use holdfast_core::ids::{Epoch, Generation};
 use holdfast_core::money::{Px, Sz, Szi, Usd};
+use holdfast_core::registry::RejectReason;
 use serde::{Deserialize, Serialize};
 
 /// What an order is for.
@@ -120,6 +122,62 @@ pub struct HeldRecord {
     pub size: Szi,
 }
 
+/// A decision that never became an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejection {
+    /// Epoch it was decided under.
+    pub epoch: Epoch,
+    /// Coin name.
+    pub coin: String,
+    /// Which bar of this engine's life asked for it.
+    pub bar: u64,
+    /// Price it was decided at.
+    pub px: Px,
+    /// The first reason against it.
+    pub reason: RejectReason,
+    /// What was wanted, for people.
+    pub detail: String,
+}
+
+/// A closed segment as the one after it names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedSegment {
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Checksum of its last entry, which vouches for every entry before it.
+    pub head: Checksum,
+}
+
+/// The first entry of every segment but the first: what the segments before it add up to, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// What it continues.
+    pub closed: ClosedSegment,
+    /// Entries before this one.
+    pub entries: u64,
+    /// Orders without a final outcome, by client order id.
+    pub unsettled: Vec<Intent>,
+    /// Idempotency keys, oldest first.
+    pub keys: Vec<String>,
+    /// Client order ids, oldest first.
+    pub cloids: Vec<String>,
+    /// Executions as (coin, venue milliseconds, trade id), oldest first.
+    pub fills: Vec<(String, u64, u64)>,
+    /// Venue time of the newest execution; 0 if none.
+    pub last_fill_ms: u64,
+    /// Positions by the last comparison and the executions since.
+    pub expected: Vec<HeldRecord>,
+    /// Venue time of the last comparison; 0 if none.
+    pub compared_ms: u64,
+    /// Executions after this venue time may be missing, if any may.
+    pub gap_ms: Option<u64>,
+}
+
 /// One line's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -147,6 +205,8 @@ pub enum Entry {
         /// What the venue said.
         how: String,
     },
+    /// A decision was refused before it became an order.
+    Rejected(Rejection),
     /// An execution was seen.
     Fill(FillRecord),
     /// Books were compared with the venue, whose word now counts.
@@ -172,4 +232,6 @@ pub enum Entry {
         /// The failure.
         why: String,
     },
+    /// A segment was closed and this one begins.
+    Continued(Box<Carried>),
 }

@@ -1,7 +1,7 @@
 //! One line: canonical bytes, and a checksum over the bytes as they stand with the checksum member cut out.
 
-use super::LINE_BYTES_MAX;
 use super::entry::Entry;
+use super::{CARRIED_BYTES_MAX, LINE_BYTES_MAX};
 use crate::hex::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,6 +28,27 @@ struct Parsed {
     entry: Entry,
 }
 
+/// Longest line with this content, newline included, in bytes.
+const fn longest(entry: &Entry) -> usize {
+    match entry {
+        Entry::Continued(_) => CARRIED_BYTES_MAX,
+        Entry::Started { .. }
+        | Entry::Intent(_)
+        | Entry::Outcome { .. }
+        | Entry::Settled { .. }
+        | Entry::Rejected(_)
+        | Entry::Fill(_)
+        | Entry::Reconciled { .. }
+        | Entry::Repaired { .. }
+        | Entry::Reopened { .. } => LINE_BYTES_MAX,
+    }
+}
+
+/// What ends a line whose checksum is this.
+pub(super) fn ending(sum: &[u8; 32]) -> Vec<u8> {
+    [SUM_OPENS, hex(sum).as_bytes(), SUM_CLOSES].concat()
+}
+
 /// A verified line.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -40,15 +61,13 @@ pub(super) struct Line {
 /// The bytes of a line, newline included, and its checksum.
 pub(super) fn encode(seq: u64, at_ms: u64, prev: &[u8; 32], entry: &Entry) -> Result<(Vec<u8>, [u8; 32]), String> {
     let mut bytes = serde_json::to_vec(&Body { seq, prev: hex(prev), at_ms, entry }).map_err(|e| e.to_string())?;
-    if bytes.len() + TAIL > LINE_BYTES_MAX {
+    if bytes.len() + TAIL > longest(entry) {
         return Err(format!("{} bytes is longer than a line may be", bytes.len()));
     }
     let sum: [u8; 32] = Sha256::digest(&bytes).into();
     // The closing brace moves behind the checksum.
     bytes.pop();
-    bytes.extend_from_slice(SUM_OPENS);
-    bytes.extend_from_slice(hex(&sum).as_bytes());
-    bytes.extend_from_slice(SUM_CLOSES);
+    bytes.extend_from_slice(&ending(&sum));
     Ok((bytes, sum))
 }
 
@@ -68,6 +87,9 @@ pub(super) fn decode(line: &[u8]) -> Result<Line, String> {
         return Err("the checksum does not match".to_owned());
     }
     let parsed: Parsed = serde_json::from_slice(&body).map_err(|e| format!("not an entry: {e}"))?;
+    if line.len() > longest(&parsed.entry) {
+        return Err(format!("{} bytes is longer than a line may be", line.len()));
+    }
     let prev = unhex(parsed.prev.as_bytes()).ok_or("the link to the line before is not a checksum")?;
     Ok(Line { seq: parsed.seq, prev, sum, entry: parsed.entry })
 }

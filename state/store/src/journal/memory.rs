@@ -1,26 +1,43 @@
 //! What must be remembered of the journal: bounded, and the same whether entries were just written or read back.
 
-use super::entry::{Entry, FillRecord, Intent};
+use super::entry::{Carried, ClosedSegment, Entry, FillRecord, HeldRecord, Intent};
 use holdfast_core::checksum::Checksum;
 use holdfast_core::money::Szi;
 use holdfast_core::report::JournalHealth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Idempotency keys and fill identities kept: far more than the orders of the longest bar of a day.
+/// Idempotency keys and fill identities kept, over segments too. The oldest are forgotten, which is safe: the key of an
+/// opening names the bar it was decided on, a bar is decided on once and only while it is the newest, and the venue
+/// refuses an order after its expiry of about a second. At one order a second these are an hour.
 pub const KEYS_KEPT: usize = 4096;
 /// Orders whose outcome may be unknown at once; at this many, nothing more is accepted.
 pub const UNSETTLED_MAX: usize = 256;
+/// How far before the newest execution executions are asked for again, in milliseconds of venue time: longer than any
+/// worker stays unreplaced.
+const LOOK_AGAIN_MS: u64 = 60_000;
 /// Coins with an expected position.
 const COINS_MAX: usize = 1024;
 
 /// Remembers the newest of something.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Window<K> {
     order: VecDeque<K>,
     set: BTreeSet<K>,
 }
 
+impl<K: Ord + Clone> FromIterator<K> for Window<K> {
+    fn from_iter<I: IntoIterator<Item = K>>(keys: I) -> Self {
+        let mut window = Self { order: VecDeque::new(), set: BTreeSet::new() };
+        keys.into_iter().for_each(|key| window.insert(key));
+        window
+    }
+}
+
 impl<K: Ord + Clone> Window<K> {
+    fn list(&self) -> Vec<K> {
+        self.order.iter().cloned().collect()
+    }
+
     fn insert(&mut self, key: K) {
         if !self.set.insert(key.clone()) {
             return;
@@ -35,7 +52,7 @@ impl<K: Ord + Clone> Window<K> {
 }
 
 /// The state that the entries add up to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     entries: u64,
     unsettled: BTreeMap<String, Intent>,
@@ -46,9 +63,50 @@ pub struct Memory {
     expected: BTreeMap<String, Szi>,
     /// Venue time of the last full comparison: older fills are already in it.
     compared_ms: u64,
+    /// Executions after this venue time may be missing: nobody listened for a while.
+    gap_ms: Option<u64>,
 }
 
 impl Memory {
+    /// What a new segment begins with.
+    #[must_use]
+    pub(super) fn carry(&self, closed: ClosedSegment) -> Carried {
+        let held = |(coin, size): (&String, &Szi)| HeldRecord { coin: coin.clone(), size: *size };
+        Carried {
+            closed,
+            entries: self.entries,
+            unsettled: self.unsettled.values().cloned().collect(),
+            keys: self.keys.list(),
+            cloids: self.cloids.list(),
+            fills: self.fills.list(),
+            last_fill_ms: self.last_fill_ms,
+            expected: self.expected.iter().map(held).collect(),
+            compared_ms: self.compared_ms,
+            gap_ms: self.gap_ms,
+        }
+    }
+
+    /// What was carried over: the memory as it was before the entry that carries it.
+    #[must_use]
+    pub(super) fn carried(carried: &Carried) -> Self {
+        Self {
+            entries: carried.entries,
+            unsettled: carried.unsettled.iter().map(|intent| (intent.cloid.clone(), intent.clone())).collect(),
+            keys: carried.keys.iter().cloned().collect(),
+            cloids: carried.cloids.iter().cloned().collect(),
+            fills: carried.fills.iter().cloned().collect(),
+            last_fill_ms: carried.last_fill_ms,
+            expected: carried.expected.iter().map(|held| (held.coin.clone(), held.size)).collect(),
+            compared_ms: carried.compared_ms,
+            gap_ms: carried.gap_ms,
+        }
+    }
+
+    /// Idempotency keys that are remembered, oldest first.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.keys.order.iter()
+    }
+
     /// Entries so far.
     #[must_use]
     pub const fn entries(&self) -> u64 {
@@ -78,16 +136,11 @@ impl Memory {
         self.fills.set.contains(&(coin.to_owned(), venue_ms, tid))
     }
 
-    /// Venue time of the newest execution written down; 0 if none.
+    /// Venue time from which on executions may be missing here, to be asked for; 0 if there never was a comparison.
     #[must_use]
-    pub const fn last_fill_ms(&self) -> u64 {
-        self.last_fill_ms
-    }
-
-    /// Venue time of the last comparison with the venue; 0 if none.
-    #[must_use]
-    pub const fn compared_ms(&self) -> u64 {
-        self.compared_ms
+    pub fn unseen_from_ms(&self) -> u64 {
+        // Whoever tells of executions may have been replaced a moment ago: some that are known are asked for again.
+        self.gap_ms.unwrap_or(self.compared_ms.max(self.last_fill_ms)).saturating_sub(LOOK_AGAIN_MS)
     }
 
     /// Positions by the last comparison and the executions since; an absent coin is flat.
@@ -140,8 +193,18 @@ impl Memory {
             Entry::Reconciled { held, venue_ms, .. } => {
                 self.expected = held.iter().filter(|h| !h.size.is_zero()).map(|h| (h.coin.clone(), h.size)).collect();
                 self.compared_ms = *venue_ms;
+                self.gap_ms = None;
             }
-            Entry::Started { .. } | Entry::Repaired { .. } | Entry::Reopened { .. } => {}
+            // What was executed since the newest known one may have gone by unheard or unwritten.
+            Entry::Started { .. } | Entry::Reopened { .. } => {
+                let since = if self.last_fill_ms > 0 { self.last_fill_ms } else { self.compared_ms };
+                self.gap_ms = Some(self.gap_ms.map_or(since, |gap| gap.min(since)));
+            }
+            Entry::Continued(carried) => {
+                let entries = self.entries;
+                *self = Self { entries, ..Self::carried(carried) };
+            }
+            Entry::Rejected(_) | Entry::Repaired { .. } => {}
         }
     }
 

@@ -6,31 +6,37 @@
 //!   every further append is refused. A sync that is tried again may claim success over lost data.
 //! * A torn last line was never acknowledged: it is cut and the cut is recorded. Anything else that does not verify
 //!   refuses the opening; nothing is guessed.
-//! * Memory is bounded however long the file grows.
+//! * A segment that is long enough is closed for ever and the next begins with what all before it add up to: an opening
+//!   reads one segment and looks at the end of the one before it, however long the journal is. The chain goes on over
+//!   segments; a replay reads them all.
+//! * Memory is bounded however long the journal grows.
 
 mod entry;
 mod line;
 mod memory;
+mod open;
+mod replay;
+mod rotate;
 mod walk;
 
-pub use crate::disk::{FileStorage, Storage};
-pub use entry::{Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded};
+pub use entry::{Carried, ClosedSegment, Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded, Rejection};
 pub use memory::{KEYS_KEPT, Memory, UNSETTLED_MAX};
-pub use walk::{Audit, verify};
+pub use replay::{Audit, CoinFills, Intents, Outcomes, Replay, replay, verify};
 
-use crate::cell::sync_folder;
-use crate::disk::write_all;
-use crate::hex::hex;
+use crate::disk::{Folder, RealFolder, Storage, write_all};
 use holdfast_core::checksum::Checksum;
 use holdfast_core::report::JournalHealth;
-use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use walk::{Walked, walk};
 
 /// Longest line, newline included, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest first line of a segment, newline included, in bytes: what is carried over is bounded far below.
+const CARRIED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A segment is closed when it is this long, in bytes.
+pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Why the journal could not be opened or written.
 #[derive(Debug, Error)]
@@ -79,46 +85,55 @@ pub enum JournalError {
     },
 }
 
-/// The open journal.
+/// The open journal. It holds the lock of its folder.
 #[derive(Debug)]
-pub struct Journal<S = FileStorage> {
-    storage: S,
+pub struct Journal<F: Folder = RealFolder> {
+    folder: F,
+    stem: String,
+    /// Where the open segment lies, for messages.
     path: PathBuf,
+    active: F::File,
     memory: Memory,
-    /// Bytes known to be good; everything beyond was never acknowledged.
+    /// Closed segments before this one.
+    closed: u64,
+    /// Bytes of the open segment known to be good; everything beyond was never acknowledged.
     good: u64,
     last: [u8; 32],
     latched: Option<String>,
+    segment_bytes: u64,
+    /// The open segment is closed when it is this long: later than `segment_bytes` after a failure to.
+    due: u64,
+}
+
+/// The folder of a journal and the stem of its files, from the path of the open segment.
+fn place(path: &Path) -> Result<(PathBuf, String), JournalError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".jsonl"));
+    let bad = || JournalError::Io {
+        path: path.to_owned(),
+        what: "take it for a journal: its name must end with .jsonl",
+        source: io::ErrorKind::InvalidInput.into(),
+    };
+    Ok((folder.to_owned(), stem.ok_or_else(bad)?.to_owned()))
 }
 
 impl Journal {
     /// Opens, locks, verifies and, if the last line is torn, repairs the journal; creates it (mode 0600) if absent.
-    /// `at_ms` (wall clock, for people) stamps a repair.
+    /// `path` is that of the open segment; `segment_bytes` how long one may grow; `at_ms` (wall clock, for people) stamps
+    /// a repair.
     ///
     /// # Errors
-    /// [`JournalError`]; the file is left as it is.
-    pub fn open(path: &Path, at_ms: u64) -> Result<Self, JournalError> {
+    /// [`JournalError`]; the files are left as they are.
+    pub fn open(path: &Path, segment_bytes: u64, at_ms: u64) -> Result<Self, JournalError> {
+        let (folder, stem) = place(path)?;
         let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
-        let storage = FileStorage::locked(path).map_err(io("open and lock it"))?;
-        let storage = storage.ok_or_else(|| JournalError::Busy { path: path.to_owned() })?;
-        sync_folder(path).map_err(io("sync its folder"))?;
-        Self::over(storage, path, at_ms)
+        let folder = RealFolder::existing(&folder).map_err(io("open the folder of"))?;
+        Self::over(folder, &stem, segment_bytes, at_ms)
     }
 }
 
-impl<S: Storage> Journal<S> {
-    /// The same over any storage.
-    ///
-    /// # Errors
-    /// As [`Journal::open`].
-    pub fn over(storage: S, path: &Path, at_ms: u64) -> Result<Self, JournalError> {
-        let mut journal =
-            Self { storage, path: path.to_owned(), memory: Memory::default(), good: 0, last: [0; 32], latched: None };
-        journal.recover(at_ms)?;
-        Ok(journal)
-    }
-
-    /// Verifies everything again from the storage and, if it holds, accepts entries again.
+impl<F: Folder> Journal<F> {
+    /// Verifies everything again from the disk and, if it holds, accepts entries again.
     ///
     /// # Errors
     /// As [`Journal::open`]; the journal stays latched.
@@ -134,20 +149,18 @@ impl<S: Storage> Journal<S> {
     /// # Errors
     /// [`JournalError::Refused`] leaves the journal as it was; any other error latches it.
     pub fn append(&mut self, at_ms: u64, entry: &Entry) -> Result<u64, JournalError> {
-        if let Some(why) = &self.latched {
-            return Err(JournalError::Latched { path: self.path.clone(), why: why.clone() });
-        }
+        self.usable()?;
         let refused = |why: String| JournalError::Refused { path: self.path.clone(), why };
         self.memory.admits(entry).map_err(refused)?;
         let seq = self.memory.entries().saturating_add(1);
         let (bytes, sum) = line::encode(seq, at_ms, &self.last, entry).map_err(refused)?;
         let io = |what| move |e| (what, e);
-        let written = write_all(&mut self.storage, &bytes, self.good)
+        let written = write_all(&mut self.active, &bytes, self.good)
             .map_err(io("write it"))
-            .and_then(|()| self.storage.sync().map_err(io("sync it")));
+            .and_then(|()| self.active.sync().map_err(io("sync it")));
         if let Err((what, source)) = written {
             // What the disk holds now is not known. The cut is the best that can be done; opening verifies it.
-            let cut = self.storage.truncate(self.good);
+            let cut = self.active.truncate(self.good);
             let cut = cut.map_or_else(|e| format!("; cutting back failed too: {e}"), |()| String::new());
             self.latched = Some(format!("cannot {what}: {source}{cut}"));
             return Err(JournalError::Io { path: self.path.clone(), what, source });
@@ -156,6 +169,13 @@ impl<S: Storage> Journal<S> {
         self.last = sum;
         self.memory.apply(entry);
         Ok(seq)
+    }
+
+    fn usable(&self) -> Result<(), JournalError> {
+        match &self.latched {
+            None => Ok(()),
+            Some(why) => Err(JournalError::Latched { path: self.path.clone(), why: why.clone() }),
+        }
     }
 
     /// What the entries so far amount to.
@@ -174,32 +194,6 @@ impl<S: Storage> Journal<S> {
     #[must_use]
     pub fn head(&self) -> Option<Checksum> {
         (self.memory.entries() > 0).then_some(Checksum(self.last))
-    }
-
-    fn recover(&mut self, at_ms: u64) -> Result<(), JournalError> {
-        self.storage.forget_cache();
-        let (walked, torn) = walk(&self.storage, &self.path)?;
-        if let Some(torn) = torn {
-            return self.repair(walked, &torn, at_ms);
-        }
-        (self.memory, self.last, self.good) = (walked.memory, walked.last, walked.good);
-        Ok(())
-    }
-
-    fn repair(&mut self, walked: Walked, torn: &[u8], at_ms: u64) -> Result<(), JournalError> {
-        let at = walked.good;
-        let entry =
-            Entry::Repaired { cut_bytes: torn.len() as u64, cut_at: at, cut_sha256: hex(&Sha256::digest(torn).into()) };
-        let io = |what, source| JournalError::Io { path: self.path.clone(), what, source };
-        self.storage.truncate(at).map_err(|e| io("cut its torn last line", e))?;
-        self.storage.sync().map_err(|e| io("sync it", e))?;
-        (self.memory, self.last, self.good) = (walked.memory, walked.last, at);
-        let latched = self.latched.take();
-        let written = self.append(at_ms, &entry);
-        if self.latched.is_none() {
-            self.latched = latched;
-        }
-        written.map(|_| ())
     }
 }
 

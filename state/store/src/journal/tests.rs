@@ -1,10 +1,12 @@
 //! The journal against torn tails, tampering, short writes and failing disks.
 
+mod replays;
+mod segments;
+
 use super::*;
+use crate::sim::{Dice, Fault, Sim};
 use holdfast_core::ids::{Epoch, Generation};
 use holdfast_core::money::Szi;
-use std::cell::RefCell;
-use std::rc::Rc;
 
 fn started() -> Entry {
     Entry::Started { epoch: Epoch(3), generation: Generation(1) }
@@ -44,58 +46,25 @@ fn fill(tid: u64, venue_ms: u64, is_buy: bool, size: &str) -> Entry {
     })
 }
 
-/// A disk in memory that does as it is told.
-#[derive(Clone, Default)]
-struct Disk(Rc<RefCell<Drive>>);
+const ACTIVE: &str = "decisions.jsonl";
 
-#[derive(Default)]
-struct Drive {
-    bytes: Vec<u8>,
-    room: Option<usize>,
-    slice: Option<usize>,
-    sync_fails: bool,
-    syncs: u32,
+fn open_with(disk: &Sim, segment_bytes: u64) -> Result<Journal<Sim>, JournalError> {
+    Journal::over(disk.clone(), "decisions", segment_bytes, 1)
 }
 
-impl Storage for Disk {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.borrow().bytes.len() as u64)
-    }
-    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
-        let drive = self.0.borrow();
-        let from = drive.bytes.get(usize::try_from(at).unwrap()..).unwrap_or_default();
-        let n = from.len().min(into.len());
-        into[..n].copy_from_slice(&from[..n]);
-        Ok(n)
-    }
-    fn write_at(&mut self, bytes: &[u8], at: u64) -> io::Result<usize> {
-        let mut drive = self.0.borrow_mut();
-        let at = usize::try_from(at).unwrap();
-        let n = bytes.len().min(drive.slice.unwrap_or(usize::MAX)).min(drive.room.unwrap_or(usize::MAX) - at);
-        if n == 0 {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        drive.bytes.resize(at + n, 0);
-        drive.bytes[at..].copy_from_slice(&bytes[..n]);
-        Ok(n)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        let mut drive = self.0.borrow_mut();
-        drive.syncs += 1;
-        if drive.sync_fails { Err(io::Error::other("device error")) } else { Ok(()) }
-    }
-    fn truncate(&mut self, size: u64) -> io::Result<()> {
-        self.0.borrow_mut().bytes.truncate(usize::try_from(size).unwrap());
-        Ok(())
-    }
+/// One segment, however long.
+fn open(disk: &Sim) -> Result<Journal<Sim>, JournalError> {
+    open_with(disk, u64::MAX)
 }
 
-fn open(disk: &Disk) -> Result<Journal<Disk>, JournalError> {
-    Journal::over(disk.clone(), Path::new("decisions.jsonl"), 1)
+fn of(bytes: &[u8]) -> Sim {
+    let disk = Sim::default();
+    disk.put(ACTIVE, bytes);
+    disk
 }
 
-fn three_lines() -> Disk {
-    let disk = Disk::default();
+fn three_lines() -> Sim {
+    let disk = Sim::default();
     let mut journal = open(&disk).unwrap();
     journal.append(1, &started()).unwrap();
     journal.append(2, &intent(1)).unwrap();
@@ -106,18 +75,21 @@ fn three_lines() -> Disk {
 #[test]
 fn what_was_appended_is_remembered_after_reopening_and_every_append_is_synced() {
     let disk = three_lines();
-    assert_eq!(disk.0.borrow().syncs, 3);
+    for cut in 1..20 {
+        let after = Sim::of(disk.world().cut(&mut Dice(cut)));
+        assert_eq!(open(&after).unwrap().memory().entries(), 3, "nothing is left to the disk's good will");
+    }
     let mut journal = open(&disk).unwrap();
     journal.append(4, &outcome(1, Recorded::Unknown { why: "timeout".to_owned() })).unwrap();
     journal.append(5, &outcome(2, Recorded::Refused { text: "no".to_owned() })).unwrap();
     let journal = open(&disk).unwrap();
     let left: Vec<_> = journal.memory().unsettled().map(|i| i.key.clone()).collect();
     assert_eq!(left, ["key-1"], "an unknown outcome settles nothing");
-    let text = String::from_utf8(disk.0.borrow().bytes.clone()).unwrap();
+    let text = String::from_utf8(disk.bytes(ACTIVE)).unwrap();
     let head = text.trim_end().rsplit('"').nth(1).unwrap().parse().ok();
     assert!(head.is_some(), "the checksum that ends the file");
     assert_eq!(journal.health(), JournalHealth { healthy: true, entries: 5, unsettled: 1, head });
-    assert_eq!(open(&Disk::default()).unwrap().head(), None);
+    assert_eq!(open(&Sim::default()).unwrap().head(), None);
 }
 
 #[test]
@@ -131,51 +103,46 @@ fn a_key_is_never_written_twice_even_after_a_restart() {
 
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_and_the_cut_is_recorded() {
-    let whole = three_lines().0.borrow().bytes.clone();
+    let whole = three_lines().bytes(ACTIVE);
     let second_end = whole.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(1).unwrap().0 + 1;
     for cut in second_end + 1..whole.len() {
-        let disk = Disk::default();
-        disk.0.borrow_mut().bytes = whole[..cut].to_vec();
+        let disk = of(&whole[..cut]);
         let journal = open(&disk).unwrap();
         assert_eq!(journal.memory().entries(), 3, "two whole lines and the repair");
         assert!(!journal.memory().knows_key("key-2") && journal.memory().knows_key("key-1"));
-        assert!(String::from_utf8(disk.0.borrow().bytes.clone()).unwrap().contains("\"repaired\""), "cut at {cut}");
+        assert!(String::from_utf8(disk.bytes(ACTIVE)).unwrap().contains("\"repaired\""), "cut at {cut}");
         assert!(open(&disk).is_ok());
     }
     // Power was lost: the last line's sectors are zeros, with or without its end.
     for zeros in [second_end..whole.len(), second_end..whole.len() - 20] {
-        let disk = Disk::default();
         let mut bytes = whole.clone();
         bytes[zeros].fill(0);
-        disk.0.borrow_mut().bytes = bytes;
-        assert_eq!(open(&disk).unwrap().memory().entries(), 3);
+        assert_eq!(open(&of(&bytes)).unwrap().memory().entries(), 3);
     }
 }
 
 #[test]
 fn any_other_changed_byte_refuses_to_open_and_changes_nothing() {
-    let whole = three_lines().0.borrow().bytes.clone();
+    let whole = three_lines().bytes(ACTIVE);
     for at in 0..whole.len() - 1 {
-        let disk = Disk::default();
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
-        disk.0.borrow_mut().bytes = bytes.clone();
+        let disk = of(&bytes);
         assert!(matches!(open(&disk), Err(JournalError::Broken { .. })), "byte {at}");
-        assert_eq!(disk.0.borrow().bytes, bytes, "byte {at}");
+        assert_eq!(disk.bytes(ACTIVE), bytes, "byte {at}");
     }
 }
 
 #[test]
 fn a_missing_doubled_or_swapped_line_refuses_to_open() {
-    let whole = three_lines().0.borrow().bytes.clone();
+    let whole = three_lines().bytes(ACTIVE);
     let lines: Vec<&[u8]> = whole.split_inclusive(|b| *b == b'\n').collect();
     for order in [vec![0, 2], vec![1, 2], vec![0, 1, 1, 2], vec![0, 2, 1]] {
-        let disk = Disk::default();
-        disk.0.borrow_mut().bytes = order.iter().flat_map(|n| lines[*n].to_vec()).collect();
+        let bytes: Vec<u8> = order.iter().flat_map(|n| lines[*n].to_vec()).collect();
+        let disk = of(&bytes);
         assert!(matches!(open(&disk), Err(JournalError::Broken { .. })), "{order:?}");
     }
-    let disk = Disk::default();
-    disk.0.borrow_mut().bytes = [&whole[..], &[b'x'; LINE_BYTES_MAX + 1], b"\n"].concat();
+    let disk = of(&[&whole[..], &[b'x'; LINE_BYTES_MAX + 1], b"\n"].concat());
     assert!(matches!(open(&disk), Err(JournalError::Broken { .. })), "a line without end");
 }
 
@@ -183,13 +150,13 @@ fn a_missing_doubled_or_swapped_line_refuses_to_open() {
 fn short_writes_are_completed_and_a_full_disk_latches_and_cuts_back() {
     let disk = three_lines();
     let mut journal = open(&disk).unwrap();
-    disk.0.borrow_mut().slice = Some(7);
+    disk.world().slice = Some(7);
     journal.append(4, &outcome(1, Recorded::Resting { oid: 9 })).unwrap();
-    let good = disk.0.borrow().bytes.clone();
-    disk.0.borrow_mut().room = Some(good.len() + 30);
+    let good = disk.bytes(ACTIVE);
+    disk.world().room = Some(good.len() + 30);
     assert!(matches!(journal.append(5, &intent(3)), Err(JournalError::Io { .. })));
-    assert_eq!(disk.0.borrow().bytes, good, "nothing of the failed line is left");
-    disk.0.borrow_mut().room = None;
+    assert_eq!(disk.bytes(ACTIVE), good, "nothing of the failed line is left");
+    disk.world().room = None;
     assert!(matches!(journal.append(6, &intent(4)), Err(JournalError::Latched { .. })), "no retry-and-continue");
     assert!(!journal.health().healthy && !journal.memory().knows_key("key-3"));
     journal.reopen(7).unwrap();
@@ -201,12 +168,12 @@ fn short_writes_are_completed_and_a_full_disk_latches_and_cuts_back() {
 fn a_failed_sync_latches_although_a_second_try_would_claim_success() {
     let disk = three_lines();
     let mut journal = open(&disk).unwrap();
-    disk.0.borrow_mut().sync_fails = true;
+    let sync = disk.world().calls + 2;
+    disk.world().faults.insert(sync, Fault::Lie);
     assert!(journal.append(4, &intent(3)).is_err());
-    disk.0.borrow_mut().sync_fails = false;
-    let syncs = disk.0.borrow().syncs;
+    let calls = disk.world().calls;
     assert!(matches!(journal.append(5, &intent(4)), Err(JournalError::Latched { .. })));
-    assert_eq!(disk.0.borrow().syncs, syncs);
+    assert_eq!(disk.world().calls, calls);
     assert!(!open(&disk).unwrap().memory().knows_key("key-3"));
 }
 
@@ -244,11 +211,11 @@ fn memory_is_bounded() {
 fn a_real_file_is_private_and_has_one_writer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("decisions.jsonl");
-    let mut journal = Journal::open(&path, 1).unwrap();
+    let mut journal = Journal::open(&path, SEGMENT_BYTES, 1).unwrap();
     journal.append(1, &started()).unwrap();
-    assert!(matches!(Journal::open(&path, 1), Err(JournalError::Busy { .. })));
+    assert!(matches!(Journal::open(&path, SEGMENT_BYTES, 1), Err(JournalError::Busy { .. })));
     drop(journal);
-    assert_eq!(Journal::open(&path, 1).unwrap().memory().entries(), 1);
+    assert_eq!(Journal::open(&path, SEGMENT_BYTES, 1).unwrap().memory().entries(), 1);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,61 +1,135 @@
-//! Reading the journal from its first line as far as it holds, in memory that does not grow with it.
+//! Reading one segment from its first line as far as it holds, in memory that does not grow with it.
 
+use super::entry::{Carried, ClosedSegment, Entry};
 use super::line::{self, Line};
-use super::{JournalError, LINE_BYTES_MAX, Memory, Storage};
-use crate::disk::{Access, Folder, RealFolder};
+use super::{CARRIED_BYTES_MAX, JournalError, LINE_BYTES_MAX, Memory};
+use crate::disk::Storage;
 use holdfast_core::checksum::Checksum;
 use std::io;
 use std::path::Path;
 
 /// How far the journal holds.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Walked {
     pub(super) memory: Memory,
     pub(super) last: [u8; 32],
-    /// Bytes that hold.
+    /// Bytes of this segment that hold.
     pub(super) good: u64,
+    /// The segment that this one says it continues.
+    pub(super) continues: Option<ClosedSegment>,
 }
 
-/// Every line; beside it the bytes of a torn last one.
-pub(super) fn walk<S: Storage>(storage: &S, path: &Path) -> Result<(Walked, Option<Vec<u8>>), JournalError> {
+impl Walked {
+    /// What the next segment must say of this one, if it is closed here under this number.
+    pub(super) const fn closed(&self, number: u64) -> ClosedSegment {
+        ClosedSegment { number, bytes: self.good, head: Checksum(self.last) }
+    }
+}
+
+/// What the first line of a segment is held against.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Before<'w> {
+    /// There is nothing before it.
+    Nothing,
+    /// What is before it was not read: its own word counts.
+    Unread,
+    /// The segment with this number, and all before it, were read just now.
+    Read(&'w Walked, u64),
+}
+
+impl Before<'_> {
+    /// What the lines of a segment that begins with `first` start from.
+    fn start(self, first: &Line) -> Result<Walked, String> {
+        let Entry::Continued(carried) = &first.entry else {
+            return match self {
+                Self::Nothing | Self::Unread => Ok(Walked::default()),
+                Self::Read(_, number) => Err(format!("it does not continue segment {number}")),
+            };
+        };
+        let Carried { closed, entries, .. } = &**carried;
+        match self {
+            Self::Nothing => Err(format!("it continues segment {}, which is not there", closed.number)),
+            Self::Read(walked, number) if *closed != walked.closed(number) => {
+                Err(format!("it does not continue segment {number} as that one is"))
+            }
+            Self::Read(walked, number) if Memory::carried(carried) != walked.memory => {
+                Err(format!("what it carries over is not what the segments up to {number} add up to"))
+            }
+            Self::Unread if first.prev != closed.head.0 || first.seq != entries.saturating_add(1) => {
+                Err("it does not follow what it says it continues".to_owned())
+            }
+            Self::Unread | Self::Read(..) => {
+                let memory = Memory::carried(carried);
+                Ok(Walked { memory, last: closed.head.0, good: 0, continues: Some(closed.clone()) })
+            }
+        }
+    }
+}
+
+/// Every line, shown to `visit` before it is taken in; beside it the bytes of a torn last one.
+pub(super) fn walk<S: Storage>(
+    storage: &S,
+    path: &Path,
+    before: Before<'_>,
+    mut visit: impl FnMut(&Entry, &Memory) -> Result<(), String>,
+) -> Result<(Walked, Option<Vec<u8>>), JournalError> {
     let broken = |at, why: String| JournalError::Broken { path: path.to_owned(), at, why };
     let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
     let size = storage.size().map_err(io("measure it"))?;
-    let mut walked = Walked { memory: Memory::default(), last: [0; 32], good: 0 };
+    let mut walked = Walked::default();
     let mut window = Vec::new();
     while walked.good < size {
         let at = walked.good;
-        let (line, whole) = line_at(storage, at, size, &mut window).map_err(io("read it"))?;
+        let longest = if at == 0 { CARRIED_BYTES_MAX } else { LINE_BYTES_MAX };
+        let (line, whole) = line_at(storage, at, size, longest, &mut window).map_err(io("read it"))?;
         let ends = at.saturating_add(line.len() as u64) >= size;
-        // A JSON line holds no NUL; a disk that lost power leaves them where a sector was never written.
-        if ends && (!whole || line.contains(&0)) {
+        // A JSON line holds no NUL; a disk that lost power leaves them where a sector was never written. What is longer
+        // than an append was on the disk before its file had this name.
+        if ends && line.len() <= LINE_BYTES_MAX && (!whole || line.contains(&0)) {
             return Ok((walked, Some(line.to_vec())));
         }
         if !whole {
-            return Err(broken(at, format!("no end of line within {LINE_BYTES_MAX} bytes")));
+            return Err(broken(at, format!("no end of line within {longest} bytes")));
         }
-        let Line { seq, prev, sum, entry } = line::decode(line).map_err(|why| broken(at, why))?;
+        let line_bytes = line.len() as u64;
+        let line = line::decode(line).map_err(|why| broken(at, why))?;
+        if at == 0 {
+            walked = before.start(&line).map_err(|why| broken(at, why))?;
+        } else if matches!(line.entry, Entry::Continued(_)) {
+            return Err(broken(at, "only a segment's first entry can continue another".to_owned()));
+        }
+        let Line { seq, prev, sum, entry } = line;
         if prev != walked.last || seq != walked.memory.entries().saturating_add(1) {
             return Err(broken(at, format!("entry {seq} does not follow the line before it")));
         }
+        visit(&entry, &walked.memory).map_err(|why| broken(at, why))?;
         walked.memory.apply(&entry);
-        (walked.last, walked.good) = (sum, at.saturating_add(line.len() as u64));
+        (walked.last, walked.good) = (sum, at.saturating_add(line_bytes));
     }
     Ok((walked, None))
 }
 
 /// The bytes from `at` up to and including the end of the line, and whether that end was found.
-fn line_at<'w, S: Storage>(storage: &S, at: u64, size: u64, window: &'w mut Vec<u8>) -> io::Result<(&'w [u8], bool)> {
-    let most = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX).min(LINE_BYTES_MAX);
-    window.resize(most, 0);
+fn line_at<'w, S: Storage>(
+    storage: &S,
+    at: u64,
+    size: u64,
+    longest: usize,
+    window: &'w mut Vec<u8>,
+) -> io::Result<(&'w [u8], bool)> {
+    let most = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX).min(longest);
     let mut filled = 0;
     while filled < most {
         let from = at.saturating_add(filled as u64);
         // Lines are a few hundred bytes: most of the time the first kilobyte is enough.
-        let until = most.min(filled + 1024);
+        let until = most.min(filled.saturating_mul(2).max(1024));
+        if window.len() < until {
+            window.resize(until, 0);
+        }
         match storage.read_at(&mut window[filled..until], from) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => {
-                let found = window[filled..filled + n].iter().position(|b| *b == b'\n');
+                let found = memchr::memchr(b'\n', &window[filled..filled + n]);
                 if let Some(end) = found {
                     return Ok((&window[..=filled + end], true));
                 }
@@ -65,48 +139,5 @@ fn line_at<'w, S: Storage>(storage: &S, at: u64, size: u64, window: &'w mut Vec<
             Err(e) => return Err(e),
         }
     }
-    Ok((&window[..], false))
-}
-
-/// What an audit of a journal found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// Entries that hold.
-    pub entries: u64,
-    /// Checksum of the last of them.
-    pub head: Option<Checksum>,
-    /// Intents whose outcome is not known.
-    pub unsettled: usize,
-    /// Where an unfinished last line begins. The next opening cuts it and says so.
-    pub torn_at: Option<u64>,
-}
-
-/// Looks again at a last line that is unfinished: its writer may be at work.
-const LIVE_TRIES: u32 = 3;
-
-/// Verifies a journal without opening it for writing, beside its writer if there is one.
-///
-/// # Errors
-/// [`JournalError::Io`], and [`JournalError::Broken`] at the first line that does not hold.
-pub fn verify(path: &Path) -> Result<Audit, JournalError> {
-    let io = |source| JournalError::Io { path: path.to_owned(), what: "open it", source };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
-    let file = RealFolder::existing(parent).and_then(|folder| folder.open(name, Access::Read)).map_err(io)?;
-    let mut tries = LIVE_TRIES;
-    loop {
-        let (walked, torn) = walk(&file, path)?;
-        if torn.is_some() && tries > 0 {
-            tries -= 1;
-            continue;
-        }
-        let entries = walked.memory.entries();
-        return Ok(Audit {
-            entries,
-            head: (entries > 0).then_some(Checksum(walked.last)),
-            unsettled: walked.memory.unsettled().count(),
-            torn_at: torn.map(|_| walked.good),
-        });
-    }
+    Ok((&window[..filled], false))
 }

@@ -2,7 +2,7 @@
 //!
 //! In a binary of its own: a test that starts processes lends them every open lock for a moment.
 
-use holdfast_store::journal::{Entry, Journal, JournalError, Recorded};
+use holdfast_store::journal::{Entry, Journal, JournalError, Recorded, SEGMENT_BYTES};
 
 fn entry(n: u32) -> Entry {
     Entry::Outcome { cloid: format!("0x{n:032x}"), outcome: Recorded::Refused { text: "x".repeat(200) } }
@@ -21,7 +21,7 @@ fn a_really_full_disk_latches_and_loses_nothing() {
         return;
     }
     let path = dir.path().join("decisions.jsonl");
-    let mut journal = Journal::open(&path, 1).unwrap();
+    let mut journal = Journal::open(&path, SEGMENT_BYTES, 1).unwrap();
     let mut written = 0;
     let full = (0..200).find(|n| match journal.append(1, &entry(*n)) {
         Ok(_) => {
@@ -33,7 +33,7 @@ fn a_really_full_disk_latches_and_loses_nothing() {
     });
     let latched = journal.append(1, &entry(999)).is_err();
     drop(journal);
-    let again = Journal::open(&path, 1).map(|j| j.memory().entries());
+    let again = Journal::open(&path, SEGMENT_BYTES, 1).map(|j| j.memory().entries());
     let _ = std::process::Command::new("umount").arg(dir.path()).status();
     assert!(full.is_some() && latched && written > 5);
     assert_eq!(again.unwrap(), written);

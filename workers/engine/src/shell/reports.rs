@@ -11,6 +11,7 @@ use holdfast_core::trade::Held;
 use holdfast_ipc::clock;
 use holdfast_ipc::feed::{CycleAction, FromEngine};
 use holdfast_ipc::message::FromWorker;
+use holdfast_store::journal::{Entry, Rejection};
 
 /// Positions told beside a decision.
 const POSITIONS_MAX: usize = 64;
@@ -68,6 +69,18 @@ impl Shell {
         };
         if let Some(reason) = rejected.filter(|r| *r != RejectReason::PermitMissingOrExpired) {
             tracing::info!(%reason, detail, "opening refused");
+        }
+        if let Some(reason) = rejected {
+            // One for each decision of a bar. Nothing waits for it, and a journal that takes nothing is told of elsewhere.
+            let rejection = Rejection {
+                epoch: self.desk.epoch,
+                coin: coin.clone(),
+                bar,
+                px: close,
+                reason,
+                detail: detail.clone(),
+            };
+            self.desk.scribe.note(Entry::Rejected(rejection));
         }
         if let Some(publisher) = &self.publisher {
             publisher.publish(&FromEngine::Cycle { coin, bar, close, signal_bps, action, detail }, Some("cycle"));

@@ -12,7 +12,7 @@ use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::money::Szi;
 use holdfast_core::report::StandingCause;
 use holdfast_ipc::message::ToWorker;
-use holdfast_store::journal::{Entry, Intent, IntentKind, Journal};
+use holdfast_store::journal::{Entry, Intent, IntentKind, Journal, SEGMENT_BYTES};
 use rig::{Engine, World, live, until};
 use std::rc::Rc;
 
@@ -120,7 +120,7 @@ fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again()
 fn books_are_not_clean_while_any_order_is_without_an_outcome_however_many_there_are() {
     live(async {
         let world = World::new().await;
-        let mut journal = Journal::open(&world.home.decisions(), 1).unwrap();
+        let mut journal = Journal::open(&world.home.decisions(), SEGMENT_BYTES, 1).unwrap();
         for n in 1..=20 {
             let intent = Intent {
                 key: format!("{n:064x}"),

@@ -1,8 +1,8 @@
 //! Power cuts and kills at every call that changes the disk: what was acknowledged is there, what is there is true, and
 //! the log opens again.
 
-use super::sim::{Dice, Sim, World};
 use super::*;
+use crate::sim::{Dice, Sim, World};
 
 /// A little life: appends of all sizes, an unsynced head now and then, snapshots, rotations, an end in order and a new
 /// beginning. The history of the disk is taken before each call.

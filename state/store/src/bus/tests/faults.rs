@@ -1,8 +1,8 @@
 //! A disk that is full, broken, read-only or lying, at each call that the log makes.
 
-use super::sim::{Fault, Sim, World};
 use super::*;
 use crate::bus::log::State;
+use crate::sim::{Fault, Sim, World};
 
 /// Appends notes until one fails; gives how many were acknowledged, and the failure.
 fn until_failure(log: &mut Log<Sim>, most: u64) -> (u64, Option<BusError>) {

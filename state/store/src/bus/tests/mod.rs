@@ -7,12 +7,11 @@ mod line;
 mod readers;
 mod real;
 mod rules;
-mod sim;
 
 use super::log::Log;
 use super::*;
+use crate::sim::{Sim, World};
 use serde_json::json;
-use sim::{Sim, World};
 use std::sync::Arc;
 
 const AS_OF: f64 = 1_777_646_400.0;

@@ -1,8 +1,8 @@
 //! The bus on a real disk, through its writer's thread.
 
-use super::sim::Fault;
 use super::*;
 use crate::disk::RealFolder;
+use crate::sim::Fault;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;

@@ -204,7 +204,7 @@ fn an_anchor_kept_elsewhere_is_found_or_missed() {
 }
 
 impl Sim {
-    fn open_head(&self) -> sim::SimFile {
+    fn open_head(&self) -> crate::sim::SimFile {
         use crate::disk::{Access, Folder};
         self.open(HEAD, Access::Read).unwrap()
     }

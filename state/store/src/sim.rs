@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What happens instead of the call with this number.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A full disk.
     NoSpace,
     /// A broken one.
@@ -45,30 +45,32 @@ enum Naming {
 
 /// The state of the disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     nodes: BTreeMap<u64, Node>,
     names: BTreeMap<String, u64>,
     kept_names: BTreeMap<String, u64>,
     namings: Vec<Naming>,
     next: u64,
     /// Calls that change something, so far.
-    pub(super) calls: u64,
-    pub(super) faults: BTreeMap<u64, Fault>,
+    pub(crate) calls: u64,
+    pub(crate) faults: BTreeMap<u64, Fault>,
     /// Bytes there is room for.
-    pub(super) room: Option<usize>,
-    pub(super) read_only: bool,
-    pub(super) locked_by_another: bool,
+    pub(crate) room: Option<usize>,
+    /// Most bytes one write takes.
+    pub(crate) slice: Option<usize>,
+    pub(crate) read_only: bool,
+    pub(crate) locked_by_another: bool,
     /// What was acknowledged when the history was taken.
-    pub(super) acknowledged: u64,
+    pub(crate) acknowledged: u64,
     /// The worlds before each call, while somebody wants them.
-    pub(super) history: Option<Vec<World>>,
+    pub(crate) history: Option<Vec<World>>,
 }
 
 /// Chance with a seed.
-pub(super) struct Dice(pub(super) u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -99,12 +101,12 @@ impl World {
     }
 
     /// With its history kept from now on.
-    pub(super) fn watched(self) -> Self {
+    pub(crate) fn watched(self) -> Self {
         Self { history: Some(Vec::new()), ..self }
     }
 
     /// The disk after the power was cut.
-    pub(super) fn cut(&self, dice: &mut Dice) -> Self {
+    pub(crate) fn cut(&self, dice: &mut Dice) -> Self {
         let mut after = Self { next: self.next, ..Self::default() };
         after.kept_names = self.kept_names.clone();
         let names = dice.roll(self.namings.len() as u64 + 1);
@@ -129,7 +131,7 @@ impl World {
     }
 
     /// The disk after the process was killed: everything it wrote is there.
-    pub(super) fn killed(&self) -> Self {
+    pub(crate) fn killed(&self) -> Self {
         Self { history: None, faults: BTreeMap::new(), ..self.clone() }
     }
 }
@@ -168,25 +170,25 @@ fn name(names: &mut BTreeMap<String, u64>, naming: &Naming) {
 
 /// The folder on that disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sim(pub(super) Arc<Mutex<World>>);
+pub(crate) struct Sim(pub(crate) Arc<Mutex<World>>);
 
 impl Sim {
-    pub(super) fn of(world: World) -> Self {
+    pub(crate) fn of(world: World) -> Self {
         Self(Arc::new(Mutex::new(world)))
     }
 
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap()
     }
 
     /// A file as it is seen now.
-    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let world = self.world();
         world.names.get(name).map(|id| world.nodes[id].seen.clone()).unwrap_or_default()
     }
 
     /// Somebody edits a file.
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         let mut world = self.world();
         let id = world.names.get(name).copied().unwrap_or_else(|| {
             world.next += 1;
@@ -197,25 +199,25 @@ impl Sim {
         world.nodes.insert(id, Node { seen: bytes.to_vec(), kept: bytes.to_vec(), changes: Vec::new() });
     }
 
-    pub(super) fn take(&self, name: &str) {
+    pub(crate) fn take(&self, name: &str) {
         let mut world = self.world();
         world.names.remove(name);
         world.kept_names.remove(name);
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.world().names.keys().cloned().collect()
     }
 
     /// A disk of its own with the same content.
-    pub(super) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         Self::of(self.world().killed())
     }
 }
 
 /// A file on that disk.
 #[derive(Debug)]
-pub(super) struct SimFile(Arc<Mutex<World>>, u64);
+pub(crate) struct SimFile(Arc<Mutex<World>>, u64);
 
 impl SimFile {
     fn node<T>(&self, look: impl FnOnce(&mut Node) -> T) -> T {
@@ -240,6 +242,7 @@ impl Storage for SimFile {
         let fault = self.0.lock().unwrap().call()?;
         let mut take = if matches!(fault, Some(Fault::Short)) { bytes.len() / 2 } else { bytes.len() };
         let mut world = self.0.lock().unwrap();
+        take = take.min(world.slice.unwrap_or(usize::MAX));
         if matches!(fault, Some(Fault::Short)) {
             let next = world.calls + 1;
             world.faults.insert(next, Fault::NoSpace);
@@ -343,6 +346,6 @@ impl Folder for Sim {
         Ok(!self.world().locked_by_another)
     }
     fn path(&self, name: &str) -> PathBuf {
-        PathBuf::from("bus").join(name)
+        PathBuf::from("sim").join(name)
     }
 }
