@@ -30,8 +30,11 @@ impl Source {
     }
 }
 
+/// A bus, and its key where one is at hand.
+pub(crate) type Keyed = (Source, Option<KeyPlace<RealFolder>>);
+
 /// The bus of a home, and its key if there is one; `None` if nothing was ever recorded there.
-pub(crate) fn of_home(home: &Home) -> Result<Option<(Source, Option<KeyPlace<RealFolder>>)>, Trouble> {
+pub(crate) fn of_home(home: &Home) -> Result<Option<Keyed>, Trouble> {
     let keys = key(home)?;
     match RealFolder::existing(&home.bus()) {
         Ok(folder) => Ok(Some((Source { folder, only: None }, keys))),
