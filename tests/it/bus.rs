@@ -63,6 +63,7 @@ fn a_life_is_told_in_order_and_verifies_while_it_runs_and_afterwards() {
     let command = |word| events.iter().find(|e| e.kind == "operator.command" && e.text("command") == word).unwrap();
     assert_eq!(command("kill").payload["uid"], nix::unistd::geteuid().as_raw());
     assert_eq!((command("kill").text("reason"), command("resume").text("outcome")), ("drill", "offered"));
+    decided_cycles_are_whole(&events);
     let verify = ["audit", "verify", "--deep", "--anchor", anchor.trim(), "--json"];
     let report = tree.run(&verify).expect_code(0).json();
     assert_eq!((&report["bus"]["events"], &report["bus"]["anchor"]), (&events.len().into(), &true.into()));
@@ -75,6 +76,36 @@ fn a_life_is_told_in_order_and_verifies_while_it_runs_and_afterwards() {
     assert!(export["events"].as_array().is_some_and(|events| events.len() == 4), "{export}");
     let public = tree.run(&["audit", "export", "--public"]).expect_code(0).json();
     assert!(public["events"].is_null() && public["snapshot_integrity"]["consistent"] == true, "{public}");
+}
+
+/// Five events of one trace in the reference's order; every order with its answer; every execution once.
+fn decided_cycles_are_whole(events: &[Event]) {
+    let cycles: Vec<&Event> = events.iter().filter(|event| event.kind == "runtime.cycle").collect();
+    assert!(cycles.iter().any(|cycle| cycle.payload["act"]["accepted"] == true), "a position was opened: {events:#?}");
+    for cycle in cycles {
+        let accepted = cycle.payload["act"]["accepted"] == true;
+        let own: Vec<&Event> = events.iter().filter(|event| event.trace == cycle.trace).collect();
+        let kinds: Vec<&str> = own.iter().map(|event| event.kind.as_str()).collect();
+        let [first, second, middle @ .., fourth, fifth] = &kinds[..] else { panic!("{kinds:?}") };
+        assert_eq!((*first, *second), ("runtime.cycle", "decision.record"));
+        assert_eq!((*fourth, *fifth), ("position.snapshot", "runtime.health"));
+        let third = if accepted { "fill.record" } else { "rejection.record" };
+        assert!(middle.iter().all(|kind| *kind == third) && (accepted || middle.len() == 1), "{kinds:?}");
+        let together =
+            own.last().map(|last| last.index) == own.first().map(|first| first.index + kinds.len() as u64 - 1);
+        assert!(together, "nothing stands between them: {own:#?}");
+    }
+    // A close may be on its way when the engine is ended by the kill.
+    let orders = events.iter().filter(|event| event.kind == "live.intent" && event.payload["reduce_only"] == false);
+    for order in orders {
+        let cloid = order.text("cloid");
+        let answered = |e: &Event| e.kind == "live.outcome" && e.text("cloid") == cloid && e.index > order.index;
+        assert!(events.iter().any(answered), "no answer to {order:?}");
+    }
+    let tids: Vec<u64> =
+        events.iter().filter(|e| e.kind == "fill.record").filter_map(|e| e.payload["tid"].as_u64()).collect();
+    let once: std::collections::BTreeSet<u64> = tids.iter().copied().collect();
+    assert!(!tids.is_empty() && once.len() == tids.len(), "{tids:?}");
 }
 
 #[test]

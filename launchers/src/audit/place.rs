@@ -30,7 +30,7 @@ impl Source {
     }
 }
 
-/// A bus and the key of its head, if that is at hand.
+/// A bus, and its key where one is at hand.
 pub(crate) type Keyed = (Source, Option<KeyPlace<RealFolder>>);
 
 /// The bus of a home, and its key if there is one; `None` if nothing was ever recorded there.

@@ -250,6 +250,13 @@ impl Minutes {
             });
         }
         cycle.after = CycleHealth { last_id: cycle.id, ..self.health.clone() };
+        // A position that was just opened has no entry price of the venue's yet.
+        let entry = cycle.fills.first().map_or(cycle.px, |fill| fill.px);
+        for held in &mut cycle.after.positions {
+            if held.coin == cycle.coin {
+                held.entry_px.get_or_insert(entry);
+            }
+        }
         self.tell(Trade::Cycle(cycle));
     }
 

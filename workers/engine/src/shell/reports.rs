@@ -4,8 +4,9 @@ use super::{HEALTH_EVERY, Shell};
 use crate::gate::touch;
 use crate::mind::Draft;
 use crate::minutes::{Decided, Decision};
-use holdfast_core::money::{Px, Sz};
+use holdfast_core::money::{Px, Sz, Usd};
 use holdfast_core::registry::RejectReason;
+use holdfast_core::report::PositionView;
 use holdfast_core::time::Tick;
 use holdfast_core::trade::Held;
 use holdfast_ipc::clock;
@@ -118,11 +119,25 @@ impl Shell {
     /// What the record says of the engine's state beside a decision.
     fn look(&mut self, now: Tick) {
         let account = self.mind.book.last();
-        let held = account.map_or(&[][..], |view| &view.positions);
-        let positions = held.iter().filter(|p| !p.size.is_zero()).take(POSITIONS_MAX);
-        let positions = positions
-            .map(|p| Held { coin: p.coin.clone(), size: p.size, entry_px: p.entry_px, notional_usd: p.notional_usd })
-            .collect();
+        let read = account.map_or(&[][..], |view| &view.positions);
+        let held = |p: &PositionView| {
+            // In the coin that is traded here an answer tells of executions before any reading does.
+            let size = self.mind.book.position(&p.coin).filter(|_| p.coin == self.desk.coin).unwrap_or(p.size);
+            let same = size == p.size;
+            let notional_usd = p.mark_px.filter(|_| !same).and_then(|px| size.abs().notional(px));
+            let notional_usd = notional_usd.unwrap_or(p.notional_usd);
+            Held { coin: p.coin.clone(), size, entry_px: p.entry_px, notional_usd }
+        };
+        let mut positions: Vec<Held> =
+            read.iter().map(held).filter(|p| !p.size.is_zero()).take(POSITIONS_MAX).collect();
+        let coin = &self.desk.coin;
+        if let Some(size) = self.mind.book.position(coin).filter(|size| !size.is_zero())
+            && !positions.iter().any(|held| held.coin == *coin)
+        {
+            let mid = touch(self.mind.market(), now).and_then(|(bid, ask)| bid.mid(ask));
+            let notional_usd = mid.and_then(|px| size.abs().notional(px)).unwrap_or(Usd::ZERO);
+            positions.push(Held { coin: coin.clone(), size, entry_px: None, notional_usd });
+        }
         let stale = self.mind.book.fresh(now).is_none() || touch(self.mind.market(), now).is_none();
         let durable = self.desk.scribe.healthy();
         self.minutes.see(|health| (health.positions, health.stale, health.durable) = (positions, stale, durable));

@@ -11,6 +11,7 @@ mod rig;
 use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::money::Szi;
 use holdfast_core::report::StandingCause;
+use holdfast_core::trade::Trade;
 use holdfast_ipc::message::ToWorker;
 use holdfast_store::journal::{Entry, Intent, IntentKind, Journal, SEGMENT_BYTES};
 use rig::{Engine, World, live, until};
@@ -56,6 +57,12 @@ fn it_trades_by_itself_writes_before_it_sends_and_closes_without_a_permit() {
         assert!(world.openings() <= opened + 1, "one order may have been on its way");
         world.check_written_and_once();
         assert!(said.borrow().trips.is_empty(), "{:?}", said.borrow().trips);
+        // There is no sensor that tells of executions here: the answers alone fill the record.
+        let recorded = |trade: &&Trade| matches!(trade, Trade::Cycle(cycle) if cycle.rejected.is_none());
+        until("every sent decision recorded", || {
+            (said.borrow().trades.iter().filter(recorded).count() >= 4).then_some(())
+        })
+        .await;
         engine.order(ToWorker::Drain {}).await;
         assert_eq!(until("its end", || engine.ended()).await, 0);
     });

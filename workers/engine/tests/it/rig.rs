@@ -6,6 +6,7 @@ use holdfast_core::money::{Px, Sz};
 use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::report::{AccountView, JournalHealth, MarketState, Standing};
 use holdfast_core::time::Span;
+use holdfast_core::trade::Trade;
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::{Conn, Writer};
@@ -258,6 +259,8 @@ pub struct Said {
     pub limits: Vec<String>,
     /// The standing cause last told, after the first word about it.
     pub standing: Option<Option<Standing>>,
+    /// What it wants recorded.
+    pub trades: Vec<Trade>,
     pub progress: u64,
     pub ended: bool,
 }
@@ -327,6 +330,7 @@ impl Engine {
                     FromWorker::Reconciled(r) => said.reconciled.push((r.asked, r.clean, r.detail)),
                     FromWorker::Trip(trip) => said.trips.push(trip.detail),
                     FromWorker::LimitHit { detail } => said.limits.push(detail),
+                    FromWorker::Record(trade) => said.trades.push(*trade),
                     FromWorker::Standing(standing) => said.standing = Some(standing),
                     FromWorker::Beat { progress, .. } => said.progress = progress,
                     other => panic!("an engine does not say {other:?}"),
