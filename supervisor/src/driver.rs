@@ -21,9 +21,10 @@ use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::durable::Durable;
 use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{Epoch, Role};
-use holdfast_core::limits::TICK;
+use holdfast_core::limits::{STATUS_MAX_AGE, TICK};
 use holdfast_core::machine::Machine;
 use holdfast_core::permit::{Grant, PermitKey};
+use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_core::report::BusHealth;
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::bootstrap::Token;
@@ -45,8 +46,16 @@ const GATHER: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Span = Span(2 * TICK.0);
 /// Killed this long ago and still there: said loudly. Longer than a worker that is asked to stop may take.
 const STUCK_AFTER: Span = Span::from_ms(3000);
+/// Beats for each status document, as long as its first line does not change.
+const DOCUMENT_EVERY: u64 = 2;
 /// `run/status.json` is rewritten at least this often.
 const FILE_EVERY: Span = Span::from_ms(1000);
+
+/// The first line of a status document.
+type Headline = (TradingMode, Vec<ModeReason>, &'static str);
+
+const _: () =
+    assert!(DOCUMENT_EVERY * TICK.0 * 2 < STATUS_MAX_AGE.0, "a document may be lost and the next still counts");
 
 /// A connected worker.
 struct Peer {
@@ -83,6 +92,8 @@ struct Driver {
     started_wall_ms: u64,
     file_written: Option<Tick>,
     file_essence: String,
+    /// Mode, reasons and job of the document made last.
+    headline: Option<Headline>,
     beat_seq: u64,
     announced: bool,
     /// What the judge was told last of the disk under its latches.

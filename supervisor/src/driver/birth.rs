@@ -150,6 +150,7 @@ impl Driver {
             started_wall_ms: clock::wall_ms(),
             file_written: None,
             file_essence: String::new(),
+            headline: None,
             beat_seq: 0,
             announced: false,
             latches_told: true,

@@ -1,6 +1,6 @@
 //! The document of this instant, to everybody who looks: the doors, the file, the api, the service manager.
 
-use super::{Driver, FILE_EVERY};
+use super::{DOCUMENT_EVERY, Driver, FILE_EVERY};
 use crate::perform::publish::{self, Facts};
 use crate::source::encode;
 use bytes::Bytes;
@@ -32,16 +32,25 @@ impl Driver {
         self.journal.snapshot(publish::snapshot(&doc));
     }
 
+    /// Beats to every worker; the document with each second one, and at once when its first line changes: making and
+    /// sending it is most of what a tick costs.
     pub(super) fn publish(&mut self) {
-        let doc = self.document();
         let now = clock::now();
+        let view = self.machine.view(now);
+        let headline = (view.mode, view.reasons.to_vec(), view.job_state);
         self.beat_seq += 1;
-        let beat = ToWorker::Beat { seq: self.beat_seq, sent: now, mode: doc.trading_mode };
+        let beat = ToWorker::Beat { seq: self.beat_seq, sent: now, mode: view.mode };
         if let Some(body) = encode(&beat) {
             for role in Role::ALL {
                 self.push(role, body.clone());
             }
         }
+        let told = self.headline.as_ref() == Some(&headline) && self.file_written.is_some();
+        if told && !self.beat_seq.is_multiple_of(DOCUMENT_EVERY) {
+            return;
+        }
+        self.headline = Some(headline);
+        let doc = self.document();
         self.notify_manager(&doc);
         let exposure = &doc.exposure;
         let sizes: Vec<_> = exposure.positions.iter().map(|p| (&p.coin, p.size)).collect();
