@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Validate, show or write the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Examine the record of what happened
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Examine this host and home; redacted, so it can be pasted
     Doctor,
     /// Answer questions about signing and number forms, one JSON value per line; needs no home
@@ -209,6 +212,13 @@ pub(crate) enum ConfigCommand {
     Show(MarketArgs),
     /// Write a commented file with the defaults; refuses to overwrite
     Init,
+}
+
+/// The `audit` commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Read the decision journal from its first entry: does it hold, and what does it add up to?
+    Replay,
 }
 
 /// The `probe` commands.

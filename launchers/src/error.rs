@@ -3,6 +3,7 @@
 
 use crate::out::plain;
 use holdfast_core::ids::Role;
+use holdfast_store::journal::JournalError;
 use serde::Serialize;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -251,6 +252,21 @@ pub(crate) enum Trouble {
     /// The examination found something that must be mended.
     #[error("{0} of the checks failed")]
     Unfit(usize),
+    /// Nothing was ever recorded here.
+    #[error("nothing is recorded in {}", .home.display())]
+    NoRecord {
+        /// The home.
+        home: PathBuf,
+    },
+    /// The record does not hold.
+    #[error("the record does not hold: {what}")]
+    Evidence {
+        /// Which event, which byte, what was expected, what was found.
+        what: String,
+    },
+    /// The decision journal cannot be read.
+    #[error("{0}")]
+    Decisions(JournalError),
     /// The kernel refused something basic.
     #[error("cannot {what}: {source}")]
     Os {
@@ -344,6 +360,9 @@ impl Trouble {
             | Self::StillThere { .. }
             | Self::Exists { .. }
             | Self::Unfit(_)
+            | Self::NoRecord { .. }
+            | Self::Evidence { .. }
+            | Self::Decisions(_)
             | Self::Os { .. } => FAILED,
         }
     }
@@ -376,6 +395,9 @@ impl Trouble {
             Self::StillThere { .. } => "still_there",
             Self::Exists { .. } => "exists",
             Self::Unfit(_) => "unfit",
+            Self::NoRecord { .. } => "no_record",
+            Self::Evidence { .. } => "evidence_broken",
+            Self::Decisions(_) => "decisions_unusable",
             Self::Os { .. } => "os",
         }
     }
@@ -397,7 +419,12 @@ impl Trouble {
             | Self::Port { .. }
             | Self::Account { .. }
             | Self::Exists { .. }
+            | Self::NoRecord { .. }
+            | Self::Decisions(_)
             | Self::Os { .. } => "nothing was started and nothing was changed; no risk was added".to_owned(),
+            Self::Evidence { .. } => {
+                "an engine on a record that does not hold opens no risk; it still closes, kills and flattens".to_owned()
+            }
             Self::Unfit(_) => "none by itself; what fails here can stop a start or hide a fault".to_owned(),
             Self::NotRunning { left, .. } | Self::KillFiled { left, .. } | Self::PauseFiled { left, .. } => {
                 left_behind(left)
@@ -507,6 +534,11 @@ impl Trouble {
             Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),
             Self::Exists { .. } => "edit it, or move it away first".to_owned(),
             Self::Unfit(_) => "do what the failed lines say, then `engine doctor` again".to_owned(),
+            Self::NoRecord { .. } => "engine start begins a record".to_owned(),
+            Self::Evidence { .. } => {
+                "keep a copy of the folder as evidence; restore the journal, or move it away while flat".to_owned()
+            }
+            Self::Decisions(_) => "mend what the message names, then try again".to_owned(),
             Self::Os { .. } => "engine doctor".to_owned(),
         }
     }

@@ -4,6 +4,7 @@
 //! never ask for confirmation; the one that raises it needs a typed phrase.
 
 mod account;
+mod audit;
 mod cli;
 mod config;
 mod doctor;
@@ -59,6 +60,7 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
         | Command::Heartbeat
         | Command::Logs(_)
         | Command::Config(_)
+        | Command::Audit(_)
         | Command::Doctor
         | Command::Supervise(_) => home::resolve(cli.home)?,
     };
@@ -75,6 +77,7 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
         Command::Heartbeat => risk::simple(out, &home, &ControlRequest::Heartbeat {}),
         Command::Logs(args) => logs::logs(out, &home, &args),
         Command::Config(command) => config::command::run(out, &home, &command),
+        Command::Audit(command) => audit::run(out, &home, &command),
         Command::Doctor => doctor::doctor(out, &home),
         Command::Supervise(flags) => run::detach::supervise(&home, &flags),
         // Returned above.

@@ -10,6 +10,7 @@
 
 mod arrows;
 mod config;
+mod crash;
 mod deaths;
 mod disk;
 mod hostile;
