@@ -229,6 +229,8 @@ pub(crate) enum AuditCommand {
     },
     /// A line to keep elsewhere: it proves how far the record goes now
     Anchor,
+    /// Read the decision journal from its first entry: does it hold, and what does it add up to?
+    Replay,
     /// Keep a second record in PostgreSQL; runs until ended, and nothing waits for it (needs the feature `mirror`)
     Mirror(MirrorArgs),
 }

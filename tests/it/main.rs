@@ -11,6 +11,7 @@
 mod arrows;
 mod bus;
 mod config;
+mod crash;
 mod deaths;
 mod disk;
 mod hostile;

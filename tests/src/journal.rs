@@ -36,18 +36,21 @@ impl Written {
     }
 }
 
-/// The whole file, verified.
+/// All segments, verified.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions(pub Vec<Written>);
 
 impl Decisions {
-    /// Reads and verifies; a last line without its end is left out.
+    /// Reads and verifies every segment of the journal whose open one has this path; a last line without its end is left
+    /// out.
     ///
     /// # Panics
     /// When a line does not verify.
     #[must_use]
     pub fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let closed = (1..).map(|n| path.with_extension(format!("{n:06}.jsonl"))).take_while(|path| path.exists());
+        let files = closed.chain([path.to_owned()]);
+        let text: String = files.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
         let (mut lines, mut last, mut seq) = (Vec::new(), "0".repeat(64), 0);
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let (head, tail) = line.rsplit_once(",\"sum\":\"").unwrap_or_else(|| panic!("no checksum: {line}"));

@@ -16,8 +16,14 @@ pub struct Line {
     pub wall_ms: u64,
     /// What arrived or happened.
     pub kind: String,
+    /// Address of the key that signed; none for what the venue did by itself.
+    pub signer: Option<String>,
     /// The coin.
     pub coin: Option<String>,
+    /// Direction.
+    pub is_buy: Option<bool>,
+    /// Size asked for, or filled.
+    pub sz: Option<String>,
     /// The client order id.
     pub cloid: Option<String>,
     /// How it ended.

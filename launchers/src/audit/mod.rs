@@ -7,6 +7,7 @@ mod export;
 mod mirror;
 mod place;
 mod repair;
+mod replay;
 mod verify;
 
 use crate::cli::AuditCommand;
@@ -19,6 +20,7 @@ pub(crate) fn run(out: Out, home: &Home, command: &AuditCommand) -> Result<u8, T
         AuditCommand::Verify(args) => verify::verify(out, home, args),
         AuditCommand::Export(args) => export::export(out, home, args),
         AuditCommand::Repair { accept_loss } => repair::repair(out, home, accept_loss.as_ref().map(Option::as_deref)),
+        AuditCommand::Replay => replay::replay(out, home),
         AuditCommand::Mirror(args) => mirror::mirror(out, home, args),
         AuditCommand::Anchor => verify::anchor(out, home),
     }

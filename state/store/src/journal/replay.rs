@@ -116,6 +116,20 @@ pub fn replay(path: &Path) -> Result<Replay, JournalError> {
     over(&RealFolder::existing(&folder).map_err(io)?, &stem)
 }
 
+/// Whether any segment is there of the journal whose open one has this path.
+///
+/// # Errors
+/// [`JournalError::Io`].
+pub fn exists(path: &Path) -> Result<bool, JournalError> {
+    let (folder, stem) = place(path)?;
+    let look = || match RealFolder::existing(&folder) {
+        Ok(folder) => Census::of(&folder, &stem).map(|found| found.active || found.closed > 0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    };
+    look().map_err(|source| JournalError::Io { path: path.to_owned(), what: "look for", source })
+}
+
 /// Verifies the same.
 ///
 /// # Errors
