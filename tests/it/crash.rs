@@ -124,8 +124,13 @@ fn crash(tree: &Tree, dice: &mut Dice, whose: &str) {
     let increases = witness.increases(fault.after(s(1)), restricted);
     assert!(increases.is_empty(), "{}", what(&format!("new risk before books were reconciled: {increases:?}")));
     once_and_written(tree, &what);
+    if latch == Latch::Killed {
+        // Nobody writes the journal while killed: the next engine does.
+        resume(tree);
+        tree.wait_mode(TradingMode::Active, s(60));
+    }
     agree(tree, &what);
-    if latch != Latch::None {
+    if latch == Latch::Paused {
         resume(tree);
     }
 }
