@@ -23,6 +23,7 @@
 extern crate alloc;
 
 pub mod command;
+pub mod conflict;
 pub mod drain;
 pub mod durable;
 pub mod event;

@@ -1,4 +1,4 @@
-//! What is on disk: durable cells for small state, and the decision journal.
+//! What is on disk: durable cells for small state, the decision journal, the ledger, and bundles that carry all of it.
 //!
 //! * A file has one writer: the open file is locked, a second opener is refused.
 //! * What does not verify is a typed error that names the file and the next step, never a default.
@@ -13,7 +13,19 @@
     )
 )]
 
+pub mod bundle;
 mod cell;
 pub mod journal;
+pub mod ledger;
 
 pub use cell::{Cell, CellError};
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

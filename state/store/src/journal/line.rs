@@ -2,6 +2,7 @@
 
 use super::LINE_BYTES_MAX;
 use super::entry::Entry;
+use crate::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -69,16 +70,6 @@ pub(super) fn decode(line: &[u8]) -> Result<Line, String> {
     let parsed: Parsed = serde_json::from_slice(&body).map_err(|e| format!("not an entry: {e}"))?;
     let prev = unhex(parsed.prev.as_bytes()).ok_or("the link to the line before is not a checksum")?;
     Ok(Line { seq: parsed.seq, prev, sum, entry: parsed.entry })
-}
-
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
