@@ -234,7 +234,7 @@ pub(crate) enum BackupCommand {
 /// The `migrate` commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateCommand {
-    /// Write a bundle of a stopped engine and fence this home
+    /// Write a bundle of a stopped engine; this home does not start again
     Export(BundleArgs),
     /// Is every byte of a bundle as it was?
     Verify {
@@ -245,7 +245,7 @@ pub(crate) enum MigrateCommand {
     Import(ImportArgs),
     /// Go through the list between an import and the first start
     Check,
-    /// Take the fence of an export down: the bundle is destroyed or never to be used
+    /// Let this home start again after an export: the bundle is destroyed or never to be used
     Reopen {
         /// The bundle's id, as the refused start names it
         #[arg(long = "i-will-not-use", value_name = "BUNDLE_ID")]

@@ -19,5 +19,6 @@ mod kills;
 mod latches;
 mod lifecycle;
 mod manager;
+mod migration;
 mod secrets;
 mod stale;

@@ -10,8 +10,8 @@ use holdfast_supervisor::instance::{self, Instance};
 
 /// Refuses a state that lives elsewhere now, and an import that is not what its bundle was. Changes nothing.
 pub(crate) fn admit(home: &Home) -> Result<Option<Import>, Trouble> {
-    if let Some(fence) = bundle::standing(&home.exported(), &home.ledger()).map_err(say::trouble)? {
-        return Err(say::exported(&fence));
+    if let Some(exported) = bundle::marked(&home.exported(), &home.ledger()).map_err(say::trouble)? {
+        return Err(say::exported(&exported));
     }
     let Some(import) = bundle::pending(&home.import_record()).map_err(say::trouble)? else { return Ok(None) };
     let items = items(home, &import);
@@ -53,7 +53,7 @@ pub(super) fn items(home: &Home, import: &Import) -> Vec<Item> {
         Instance::Running { pid } => Some(format!("pid {pid}")),
         Instance::Unknown { why } => Some(why),
     };
-    items.push(Item::must("engine not running", running.is_none(), running.unwrap_or_default()));
+    items.push(Item::must("engine not running", running.is_none(), running.unwrap_or_else(|| "stopped".to_owned())));
     items.push(keys(home));
     let told = import.manifest.account.clone();
     let found = account::known(home);

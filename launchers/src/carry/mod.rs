@@ -15,7 +15,7 @@ use crate::home;
 use crate::out::Out;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
-use holdfast_store::bundle::{self, Fence, Kind, Manifest, Outcome, Terms};
+use holdfast_store::bundle::{self, Exported, Filed, Kind, Manifest, Outcome, Terms};
 use holdfast_supervisor::instance::{self, Instance};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -58,18 +58,20 @@ fn export(out: Out, home: &Home, args: &BundleArgs) -> Result<u8, Trouble> {
     home::private_umask();
     let target = absolute(&args.to)?;
     let _held = hold(home)?;
-    if let Some(fence) = bundle::standing(&home.exported(), &home.ledger()).map_err(say::trouble)? {
-        return Err(say::exported(&fence));
+    if let Some(exported) = bundle::marked(&home.exported(), &home.ledger()).map_err(say::trouble)? {
+        return Err(say::exported(&exported));
     }
-    let fence = |manifest: &Manifest| {
-        let fence = Fence { bundle: manifest.bundle.clone(), exported_ms: manifest.created_ms };
-        bundle::raise(&home.exported(), &home.ledger(), &fence)
+    let mark = |manifest: &Manifest| {
+        let exported = Exported { bundle: manifest.bundle.clone(), exported_ms: manifest.created_ms };
+        bundle::mark(&home.exported(), &home.ledger(), &exported)
     };
     let origin = plan::origin(home, Kind::Migrate)?;
     let id = origin.bundle.clone();
-    let made = bundle::create(&plan::source(home, args.logs), &target, origin, fence).map_err(|error| {
-        // Without a bundle there is nothing the fence protects. One that stays is told by the next start.
-        let _ = bundle::lift(&home.exported(), &home.ledger(), &id, clock::wall_ms());
+    let made = bundle::create(&plan::source(home, args.logs), &target, origin, mark).map_err(|error| {
+        // Without a bundle there is nothing to protect. A mark that stays is told by the next start.
+        if !target.exists() {
+            let _ = bundle::unmark(&home.exported(), &home.ledger(), &id, clock::wall_ms());
+        }
         say::trouble(error)
     })?;
     say::made(out, &target, &made);
@@ -92,8 +94,14 @@ fn import(out: Out, home: &Home, args: &ImportArgs) -> Result<u8, Trouble> {
     quiet(&target)?;
     let record = inside(&target, &target.import_record());
     let (keys, run) = (inside(&target, &target.keys()), inside(&target, &target.run()));
-    let terms =
-        Terms { accept_fork: args.accept_fork, at_ms: clock::wall_ms(), record: &record, rooms: &[&keys, &run] };
+    let (kill, pause) = (inside(&target, &target.kill_file()), inside(&target, &target.pause_file()));
+    let terms = Terms {
+        accept_fork: args.accept_fork,
+        at_ms: clock::wall_ms(),
+        record: &record,
+        rooms: &[&keys, &run],
+        orders: &[(Filed::Kill, &kill), (Filed::Pause, &pause)],
+    };
     let import = bundle::import(&absolute(&args.path)?, target.root(), terms).map_err(say::trouble)?;
     Ok(listed(out, &target, &import, true))
 }
@@ -121,8 +129,8 @@ fn listed(out: Out, home: &Home, import: &bundle::Import, now: bool) -> u8 {
 fn reopen(out: Out, home: &Home, bundle: &str) -> Result<u8, Trouble> {
     home::private_umask();
     quiet(home)?;
-    let standing = bundle::standing(&home.exported(), &home.ledger()).map_err(say::trouble)?;
-    bundle::lift(&home.exported(), &home.ledger(), bundle, clock::wall_ms()).map_err(say::trouble)?;
+    let standing = bundle::marked(&home.exported(), &home.ledger()).map_err(say::trouble)?;
+    bundle::unmark(&home.exported(), &home.ledger(), bundle, clock::wall_ms()).map_err(say::trouble)?;
     say::reopened(out, bundle, standing.is_some());
     Ok(0)
 }

@@ -4,7 +4,7 @@ use crate::error::Trouble;
 use crate::{account, cli, config};
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
-use holdfast_store::bundle::{Kind, Origin, Part, Source, What};
+use holdfast_store::bundle::{Filed, Kind, Origin, Part, Source, What};
 
 /// Names that are left out of folders: what belongs to a process that runs, or to one surface.
 const SKIPPED: [&str; 4] = ["ACTIVE_WATCH.json", "LOCK", "lock", "orders.ballast"];
@@ -37,6 +37,7 @@ pub(super) fn source(home: &Home, logs: bool) -> Source {
         skipped: SKIPPED.map(str::to_owned).to_vec(),
         secrets: secrets(home),
         config: home.config(),
+        orders: vec![(Filed::Kill, home.kill_file()), (Filed::Pause, home.pause_file())],
     }
 }
 

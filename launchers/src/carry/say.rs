@@ -4,7 +4,7 @@ use super::plan;
 use crate::error::Trouble;
 use crate::out::{Out, Tone, plain};
 use holdfast_ipc::bootstrap::Home;
-use holdfast_store::bundle::{BundleError as Refusal, Fence, Import, Item, Kind, Manifest, Outcome};
+use holdfast_store::bundle::{BundleError as Refusal, Exported, Import, Item, Kind, Manifest, Outcome};
 use serde::Serialize;
 use std::path::Path;
 
@@ -38,7 +38,7 @@ struct ChecklistDoc<'a> {
     next: &'static str,
 }
 
-/// The JSON form of a fence taken down.
+/// The JSON form of a mark taken off.
 #[derive(Serialize)]
 struct ReopenedDoc<'a> {
     schema: &'static str,
@@ -140,7 +140,7 @@ pub(super) fn checklist(out: Out, home: &Home, import: &Import, items: &[Item], 
     out.line(&format!("{} {next}", out.paint(Tone::Faint, "next")));
 }
 
-/// A fence is down.
+/// A mark is off.
 pub(super) fn reopened(out: Out, bundle: &str, was_exported: bool) {
     out.doc(&ReopenedDoc { schema: "holdfast.reopened.v1", bundle, was_exported });
     let what =
@@ -149,18 +149,19 @@ pub(super) fn reopened(out: Out, bundle: &str, was_exported: bool) {
 }
 
 /// The state lives elsewhere.
-pub(super) fn exported(fence: &Fence) -> Trouble {
-    let when = if fence.exported_ms == 0 { String::new() } else { format!(" at {}", plan::utc(fence.exported_ms)) };
+pub(super) fn exported(exported: &Exported) -> Trouble {
+    let when =
+        if exported.exported_ms == 0 { String::new() } else { format!(" at {}", plan::utc(exported.exported_ms)) };
     Trouble::Refused {
         code: "state_exported".into(),
-        message: format!("this state was exported{when} into bundle {}", plain(&fence.bundle)),
+        message: format!("this state was exported{when} into bundle {}", plain(&exported.bundle)),
         risk:
             "nothing was started here; whoever imported the bundle trades this account, and two engines on one account \
                undo each other"
                 .into(),
         next: format!(
             "work where the bundle was imported; only if it never will be used: engine migrate reopen --i-will-not-use {}",
-            plain(&fence.bundle)
+            plain(&exported.bundle)
         ),
     }
 }

@@ -4,7 +4,7 @@ use super::error::BundleError;
 use super::facts;
 use super::files;
 use super::import::Import;
-use super::manifest::Form;
+use super::manifest::{Form, Manifest};
 use super::scan::Scanner;
 use crate::journal;
 use crate::ledger::Reader;
@@ -76,7 +76,8 @@ pub fn check(
             let phase = found.lifecycle.as_ref().map_or("none recorded", |state| state.phase.as_str());
             items.push(Item::must("phase and deadlines", found.lifecycle == told.lifecycle, phase));
             let running = found.running_runs.join(", ");
-            items.push(Item::must("no open watch", running.is_empty(), running));
+            let none = if running.is_empty() { "none".to_owned() } else { running.clone() };
+            items.push(Item::must("no open watch", running.is_empty(), none));
             let newest = found.tables.values().filter_map(|count| count.newest_ms).max().unwrap_or(0);
             let newest = newest.max(manifest.created_ms);
             let behind = newest.saturating_sub(now_ms);
@@ -85,17 +86,20 @@ pub fn check(
     }
     items.push(Item::of("files", same_files(root, import)));
     items.push(Item::of("journals", chains(root, import)));
-    items.push(Item::must("kill, pause and deadlines", true, latched(&manifest.latches, import.epoch)));
+    items.push(Item::must("kill, pause and deadlines", true, latched(manifest, import.epoch)));
     let left: Vec<String> = leftovers.iter().filter(|path| path.exists()).map(|p| p.display().to_string()).collect();
-    items.push(Item::must("nothing left over", left.is_empty(), left.join(", ")));
+    let shown = if left.is_empty() { "no pidfile, socket or marker".to_owned() } else { left.join(", ") };
+    items.push(Item::must("nothing left over", left.is_empty(), shown));
     items.push(Item::of("no secrets", clean(root, import, secrets)));
     items
 }
 
-fn latched(latches: &[String], epoch: Option<u64>) -> String {
-    let set = if latches.is_empty() { "none set".to_owned() } else { latches.join(", ") };
+fn latched(manifest: &Manifest, epoch: Option<u64>) -> String {
+    let set = if manifest.latches.is_empty() { "none set".to_owned() } else { manifest.latches.join(", ") };
+    let filed =
+        if manifest.filed.is_empty() { String::new() } else { format!("; filed for the start: {:?}", manifest.filed) };
     let epoch = epoch.map_or_else(|| "no epoch travelled".to_owned(), |epoch| format!("goes on above epoch {epoch}"));
-    format!("{set}; {epoch}; a start is latched until books are reconciled")
+    format!("{set}{filed}; {epoch}; a start is latched until books are reconciled")
 }
 
 /// Everything that is not a cell is as it was: the judge's cell holds a later epoch since the import.

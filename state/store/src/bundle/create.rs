@@ -3,7 +3,7 @@
 use super::error::BundleError;
 use super::facts::{self, Facts};
 use super::files::{self, Draft};
-use super::manifest::{FileEntry, Form, Kind, MANIFEST, Manifest, SCHEMA, SUMS};
+use super::manifest::{FileEntry, Filed, Form, Kind, MANIFEST, Manifest, SCHEMA, SUMS};
 use super::scan::Scanner;
 use crate::ledger::{Ledger, Reader};
 use holdfast_core::slot::{self, CELL_BYTES};
@@ -55,6 +55,8 @@ pub struct Source {
     pub secrets: Vec<PathBuf>,
     /// The configuration file.
     pub config: PathBuf,
+    /// Files that are orders to the next start. One that cannot be looked at counts as there.
+    pub orders: Vec<(Filed, PathBuf)>,
 }
 
 /// What the manifest says of where it comes from.
@@ -118,6 +120,7 @@ pub fn create(
         account,
         epoch,
         latches,
+        filed: source.orders.iter().filter(|(_, path)| present(path)).map(|(order, _)| *order).collect(),
         ledger,
         journals,
         bus,
@@ -137,6 +140,14 @@ pub fn create(
     last(&manifest)?;
     draft.publish()?;
     Ok(manifest)
+}
+
+/// What cannot be looked at counts as there: an order restricts.
+fn present(path: &Path) -> bool {
+    match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 struct Copier<'a> {

@@ -71,7 +71,7 @@ pub enum BundleError {
     /// The state was not exported into this bundle.
     #[error("this state is exported to {standing}, not to {given}")]
     OtherBundle {
-        /// What the fence says.
+        /// What the mark says.
         standing: String,
         /// What was given.
         given: String,

@@ -2,7 +2,7 @@
 
 use super::error::BundleError;
 use super::files::{self, Draft};
-use super::manifest::{Form, Kind, Manifest};
+use super::manifest::{Filed, Form, Kind, Manifest};
 use super::verify::verify;
 use crate::Cell;
 use holdfast_core::durable::Durable;
@@ -23,6 +23,8 @@ pub struct Terms<'a> {
     pub record: &'a Path,
     /// Folders the home needs beside what the bundle brings, relative.
     pub rooms: &'a [&'a Path],
+    /// Where an order to the next start is filed, relative.
+    pub orders: &'a [(Filed, &'a Path)],
 }
 
 /// The record of an import: what the checklist compares with until the first start.
@@ -62,6 +64,9 @@ pub fn import(bundle: &Path, target: &Path, terms: Terms<'_>) -> Result<Import, 
     for room in terms.rooms {
         files::make_folder(&draft.path().join(room))?;
     }
+    for (_, order) in terms.orders.iter().filter(|(order, _)| manifest.filed.contains(order)) {
+        files::write_new(&draft.path().join(order), b"")?;
+    }
     let import = Import { imported_ms: terms.at_ms, epoch, manifest };
     let path = draft.path().join(terms.record);
     let text = serde_json::to_vec_pretty(&import).map_err(|e| BundleError::bad(&path, e.to_string()))?;
@@ -70,7 +75,7 @@ pub fn import(bundle: &Path, target: &Path, terms: Terms<'_>) -> Result<Import, 
     Ok(import)
 }
 
-/// The imported home goes on strictly above the source. A source that was not fenced may have used epochs since the
+/// The imported home goes on strictly above the source. A source that is not marked may have used epochs since the
 /// copy: the wall clock is above anything that counts starts.
 fn raise_epoch(path: &Path, kind: Kind, at_ms: u64) -> Result<Option<u64>, BundleError> {
     let (mut cell, durable) = Cell::<Durable>::open(path)?;

@@ -19,8 +19,18 @@ pub(super) const DOC_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub enum Kind {
     /// A copy; the engine may have gone on.
     Backup,
-    /// The state itself: its source is fenced.
+    /// The state itself: its source is marked and stays down.
     Migrate,
+}
+
+/// An order that was filed while nobody ran, and that the next start is to obey. It travels: a move must not lift it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filed {
+    /// The kill.
+    Kill,
+    /// The pause.
+    Pause,
 }
 
 /// How a file is to be read.
@@ -137,6 +147,8 @@ pub struct Manifest {
     pub epoch: Option<u64>,
     /// Latches in force, as the durable cell has them.
     pub latches: Vec<String>,
+    /// Orders that wait for the next start.
+    pub filed: Vec<Filed>,
     /// What is in the ledger.
     pub ledger: LedgerFacts,
     /// Each decision journal.

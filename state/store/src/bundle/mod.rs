@@ -5,7 +5,7 @@
 //!   verified slot. Keys, sockets, locks and everything under `run/` never travel, and what looks like a secret in
 //!   what does travel refuses the whole bundle.
 //! * A bundle is verified before anything is taken from it. Its checksums show damage, not malice: they are no signature.
-//! * Exporting fences the source: it does not start again until its owner says that the bundle will not be used. A
+//! * Exporting marks the source: it does not start again until its owner says that the bundle will not be used. A
 //!   bundle imported on two hosts cannot be noticed by either of them; only the owner can keep to one.
 
 mod bus;
@@ -13,19 +13,20 @@ mod checklist;
 mod create;
 mod error;
 mod facts;
-mod fence;
+
 mod files;
 mod import;
 mod manifest;
+mod mark;
 mod scan;
 mod verify;
 
 pub use checklist::{Item, Outcome, check};
 pub use create::{Origin, Part, Source, What, create};
 pub use error::BundleError;
-pub use fence::{Fence, lift, raise, standing};
 pub use import::{Import, Terms, finish, import, pending};
-pub use manifest::{Chain, FileEntry, Kind, Manifest};
+pub use manifest::{Chain, FileEntry, Filed, Kind, Manifest};
+pub use mark::{Exported, mark, marked, unmark};
 pub use verify::verify;
 
 #[cfg(test)]

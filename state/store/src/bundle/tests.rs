@@ -50,6 +50,7 @@ impl Place {
         this.write("config.toml", "profile = \"paper\"\n");
         this.write("keys/engine.key", &"7f".repeat(32));
         this.write("run/supervisor.pid", "4242");
+        this.write("run/KILL", "storm");
         this
     }
 
@@ -82,6 +83,7 @@ impl Place {
             skipped: vec!["ACTIVE_WATCH.json".into()],
             secrets: vec![self.home("keys/engine.key")],
             config: self.home("config.toml"),
+            orders: vec![(Filed::Kill, self.home("run/KILL")), (Filed::Pause, self.home("run/PAUSE"))],
         }
     }
 
@@ -95,6 +97,7 @@ impl Place {
             at_ms: 9_000,
             record: Path::new("data/import.json"),
             rooms: &[Path::new("keys"), Path::new("run")],
+            orders: &[(Filed::Kill, Path::new("run/KILL")), (Filed::Pause, Path::new("run/PAUSE"))],
         };
         import(&self.bundle(), &self.dir.path().join("new"), terms)
     }
@@ -168,6 +171,7 @@ fn what_travels_arrives_and_what_must_stay_stays() {
         fs::metadata(new.join("venue/books.json")).unwrap().mtime(),
         fs::metadata(place.home("venue/books.json")).unwrap().mtime()
     );
+    assert_eq!((new.join("run/KILL").exists(), new.join("run/PAUSE").exists()), (true, false), "an order waits on");
     let list = |now| check(&new, &new.join("data/holdfast.sqlite"), &import, &[], &[], now);
     let failed = |items: Vec<Item>| -> Vec<&str> {
         items.into_iter().filter(|item| item.outcome == Outcome::Fail).map(|item| item.name).collect()
@@ -231,7 +235,7 @@ fn a_bundle_appears_whole_or_not_at_all_and_over_nothing() {
     let place = Place::new();
     let inside = create(&place.source(), &place.home("reports/b"), origin(Kind::Backup), |_| Ok(()));
     assert!(matches!(inside, Err(BundleError::Inside { .. })));
-    let failing = |_: &Manifest| Err(BundleError::Occupied { path: "fence".into() });
+    let failing = |_: &Manifest| Err(BundleError::Occupied { path: "mark".into() });
     assert!(create(&place.source(), &place.bundle(), origin(Kind::Migrate), failing).is_err());
     assert!(!place.bundle().exists());
     fs::create_dir(place.bundle()).unwrap();
@@ -348,26 +352,26 @@ fn a_manifest_that_lies_leads_nowhere() {
 }
 
 #[test]
-fn a_fence_stands_in_two_places_and_only_its_bundle_takes_it_down() {
+fn the_mark_of_an_export_is_in_two_places_and_only_its_bundle_takes_it_off() {
     let place = Place::new();
     let (marker, ledger) = (place.home("data/EXPORTED"), place.home("data/holdfast.sqlite"));
-    assert_eq!(standing(&marker, &ledger).unwrap(), None);
-    let fence = Fence { bundle: "b1".into(), exported_ms: 7 };
-    raise(&marker, &ledger, &fence).unwrap();
-    assert_eq!(standing(&marker, &ledger).unwrap().as_ref(), Some(&fence));
-    assert!(matches!(lift(&marker, &ledger, "b2", 9), Err(BundleError::OtherBundle { .. })));
+    assert_eq!(marked(&marker, &ledger).unwrap(), None);
+    let exported = Exported { bundle: "b1".into(), exported_ms: 7 };
+    mark(&marker, &ledger, &exported).unwrap();
+    assert_eq!(marked(&marker, &ledger).unwrap().as_ref(), Some(&exported));
+    assert!(matches!(unmark(&marker, &ledger, "b2", 9), Err(BundleError::OtherBundle { .. })));
     // The ledger alone is enough, and so is the file.
     fs::rename(&marker, place.home("data/aside")).unwrap();
-    assert_eq!(standing(&marker, &ledger).unwrap().map(|fence| fence.bundle).as_deref(), Some("b1"));
+    assert_eq!(marked(&marker, &ledger).unwrap().map(|exported| exported.bundle).as_deref(), Some("b1"));
     fs::rename(place.home("data/aside"), &marker).unwrap();
     fs::rename(&ledger, place.home("data/ledger")).unwrap();
     fs::write(&ledger, "not a database at all").unwrap();
-    assert_eq!(standing(&marker, &ledger).unwrap().as_ref(), Some(&fence));
+    assert_eq!(marked(&marker, &ledger).unwrap().as_ref(), Some(&exported));
     // One that cannot be understood is one.
     fs::write(&marker, "{").unwrap();
-    assert_eq!(standing(&marker, &ledger).unwrap().map(|fence| fence.bundle).as_deref(), Some("unknown"));
+    assert_eq!(marked(&marker, &ledger).unwrap().map(|exported| exported.bundle).as_deref(), Some("unknown"));
     fs::rename(place.home("data/ledger"), &ledger).unwrap();
     fs::remove_file(&marker).unwrap();
-    lift(&marker, &ledger, "b1", 9).unwrap();
-    assert_eq!(standing(&marker, &ledger).unwrap(), None);
+    unmark(&marker, &ledger, "b1", 9).unwrap();
+    assert_eq!(marked(&marker, &ledger).unwrap(), None);
 }
