@@ -15,17 +15,8 @@
 
 pub mod bundle;
 mod cell;
+mod hex;
 pub mod journal;
 pub mod ledger;
 
 pub use cell::{Cell, CellError};
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}

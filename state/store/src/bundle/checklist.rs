@@ -6,6 +6,7 @@ use super::files;
 use super::import::Import;
 use super::manifest::{Form, Manifest};
 use super::scan::Scanner;
+use crate::hex::hex;
 use crate::journal;
 use crate::ledger::Reader;
 use serde::Serialize;
@@ -120,7 +121,7 @@ fn chains(root: &Path, import: &Import) -> Result<String, BundleError> {
     for (name, told) in &import.manifest.journals {
         let path = root.join(name);
         let found = journal::walk(&path)?;
-        if found.count != told.count || crate::hex(&found.last) != told.last {
+        if found.count != told.count || hex(&found.last) != told.last {
             return Err(BundleError::bad(&path, "it ends elsewhere than in the bundle"));
         }
         lines = lines.saturating_add(found.count);

@@ -4,6 +4,7 @@ use super::bus;
 use super::error::BundleError;
 use super::files;
 use super::manifest::{Chain, Deadlines, FileEntry, Form, LedgerFacts, OpenPosition};
+use crate::hex::hex;
 use crate::journal::{self, Walked};
 use crate::ledger::{self, Reader};
 use holdfast_core::conflict::rows_of;
@@ -39,7 +40,7 @@ pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleEr
             }
             Form::Journal => {
                 let Walked { count, last } = journal::walk(&path)?;
-                journals.insert(file.path.clone(), Chain { count, last: crate::hex(&last) });
+                journals.insert(file.path.clone(), Chain { count, last: hex(&last) });
             }
             Form::Bus => {
                 if bus.is_none() {
@@ -94,6 +95,6 @@ pub(super) fn of_ledger(reader: &Reader) -> Result<LedgerFacts, BundleError> {
         positions: positions.map(|p| OpenPosition { id: p.id, description: p.opened.description }).collect(),
         running_runs: running.map(|run| run.run_id.clone()).collect(),
         knobs: runs.first().map(|run| run.knobs_json.clone()),
-        events: Chain { count: tail.count, last: crate::hex(&tail.sum) },
+        events: Chain { count: tail.count, last: hex(&tail.sum) },
     })
 }

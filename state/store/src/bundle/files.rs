@@ -1,6 +1,7 @@
 //! Files in and out of a bundle: private, synced, never through a link, never outside.
 
 use super::error::BundleError;
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -115,7 +116,7 @@ pub(super) fn copy(from: &Path, to: &Path, length: Option<u64>) -> Result<(u64, 
         size = size.saturating_add(read as u64);
     }
     target.sync_all().map_err(&fail_to)?;
-    Ok((size, crate::hex(&hash.finalize())))
+    Ok((size, hex(&hash.finalize().into())))
 }
 
 /// Size and SHA-256 of a file.
@@ -124,7 +125,7 @@ pub(super) fn measure(path: &Path) -> Result<(u64, String), BundleError> {
     let (mut hash, mut size, mut block) = (Sha256::new(), 0_u64, vec![0; 256 * 1024]);
     loop {
         match file.read(&mut block) {
-            Ok(0) => return Ok((size, crate::hex(&hash.finalize()))),
+            Ok(0) => return Ok((size, hex(&hash.finalize().into()))),
             Ok(read) => {
                 hash.update(block.get(..read).unwrap_or_default());
                 size = size.saturating_add(read as u64);

@@ -60,7 +60,7 @@ impl Scanner {
         let mut forms = Vec::new();
         for path in secrets.iter().filter(|path| path.exists()) {
             let text = files::read(path, 64 * 1024)?;
-            if let Some(own) = literal(&text) {
+            for own in literals(&text).map_err(wrong)? {
                 forms.push((expression(&own).map_err(wrong)?, "the content of a key or token file of this home"));
             }
         }
@@ -122,22 +122,35 @@ fn count(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').fold(0, |count: u64, _| count.saturating_add(1))
 }
 
-/// An expression for the content of a secret file: as text, and if it is hex as raw bytes. Too short: none.
-fn literal(text: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(text);
-    let text = text.trim().trim_start_matches("0x");
-    if text.len() < 16 {
-        return None;
-    }
-    let mut expression = format!("(?i:{})", regex::escape(text));
-    if text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+/// Longest secret that is looked for literally, in bytes.
+const SECRET_BYTES_MAX: usize = 512;
+
+/// Expressions for the content of a secret file. Every long run of hex digits in it, as text and as raw bytes; a file
+/// without one is a secret as a whole, if it is text of a sensible length.
+fn literals(content: &[u8]) -> Result<Vec<String>, String> {
+    let runs = expression("[0-9A-Fa-f]{32,}")?;
+    let found: Vec<String> =
+        runs.find_iter(content).filter(|run| run.len() <= SECRET_BYTES_MAX).map(|run| digits(run.as_bytes())).collect();
+    let text = std::str::from_utf8(content).unwrap_or_default().trim();
+    Ok(if found.is_empty() && (16..=SECRET_BYTES_MAX).contains(&text.len()) {
+        vec![regex::escape(text)]
+    } else {
+        found
+    })
+}
+
+/// Hex digits as text in either case, or as the bytes they mean.
+fn digits(run: &[u8]) -> String {
+    let text: String = run.iter().map(|digit| char::from(*digit)).collect();
+    let mut expression = format!("(?i:{text})");
+    if run.len().is_multiple_of(2) {
         expression.push('|');
         for pair in text.as_bytes().chunks_exact(2) {
             expression.push_str("\\x");
             expression.extend(pair.iter().map(|digit| char::from(*digit)));
         }
     }
-    Some(expression)
+    expression
 }
 
 /// Whether what stands before 64 hex digits says that they are a checksum.
@@ -207,6 +220,26 @@ mod tests {
         for (name, text, line) in cases {
             let found = scan(&text, Form::Plain);
             assert_eq!(found.map(|(line, _)| line), Some(line), "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_of_any_form_gives_what_to_look_for() {
+        let cases: [(&[u8], usize); 6] = [
+            (b"0x4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318\n", 1),
+            (
+                b"\0\xff{\"key\":\"4c0883a69102937d6231471b5dbb6204\"}\0{\"key\":\"1c0883a69102937d6231471b5dbb6204\"}",
+                2,
+            ),
+            (b"correct horse battery staple (1+1)\n", 1),
+            (b"short", 0),
+            (b"", 0),
+            (&[0; 16384], 0),
+        ];
+        for (content, count) in cases {
+            let found = literals(content).unwrap();
+            assert_eq!(found.len(), count, "{found:?}");
+            assert!(found.iter().all(|own| expression(own).unwrap().is_match(content)), "{found:?}");
         }
     }
 

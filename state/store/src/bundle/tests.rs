@@ -3,7 +3,7 @@
 use super::*;
 use crate::Cell;
 use crate::journal::{Entry, Journal};
-use crate::ledger::{Ledger, PositionOpened, Reader, Record};
+use crate::ledger::{Event, Ledger, PositionOpened, Reader, Record};
 use holdfast_core::durable::Durable;
 use holdfast_core::ids::{Epoch, Generation};
 use std::fs;
@@ -188,6 +188,49 @@ fn what_travels_arrives_and_what_must_stay_stays() {
     assert_eq!(name, made.ledger.state_dir);
     drop(Ledger::open(&new.join("data/holdfast.sqlite")).unwrap());
     assert!(matches!(place.import(false), Err(BundleError::Occupied { .. })), "over a home that is there");
+}
+
+#[test]
+fn a_copy_of_what_is_being_written_is_whole_every_time() {
+    let place = Place::new();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let go_on = || !over.load(std::sync::atomic::Ordering::SeqCst);
+    let mut grown = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut journal = Journal::open(&place.home("data/decisions.jsonl"), 1).unwrap();
+            while go_on() {
+                journal.append(1, &Entry::Started { epoch: Epoch(17), generation: Generation(9) }).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            let ledger = Ledger::open(&place.home("data/holdfast.sqlite")).unwrap();
+            while go_on() {
+                let event = Event { at_ms: 1, event_type: "e".into(), payload_json: "{}".into() };
+                ledger.wait(1, vec![Record::Event(event)], SOON).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            let (mut cell, durable) = Cell::<Durable>::open(&place.home("data/judge.cell")).unwrap();
+            let mut durable = durable.unwrap();
+            while go_on() {
+                durable.epoch = durable.epoch.next();
+                cell.store(&durable).unwrap();
+            }
+        });
+        for round in 0..6 {
+            let target = place.dir.path().join(format!("bundle-{round}"));
+            let made = create(&place.source(), &target, origin(Kind::Backup), |_| Ok(()));
+            let whole = made.and_then(|made| verify(&target).map(|found| (made, found)));
+            if round == 5 || whole.is_err() {
+                over.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+            let (made, found) = whole.unwrap();
+            assert_eq!(made, found);
+            grown.push((made.journals["data/decisions.jsonl"].count, made.ledger.events.count, made.epoch));
+        }
+    });
+    assert!(grown.first() < grown.last() && grown.is_sorted(), "nothing was written meanwhile: {grown:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::LINE_BYTES_MAX;
 use super::entry::Entry;
-use crate::hex;
+use crate::hex::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -70,20 +70,4 @@ pub(super) fn decode(line: &[u8]) -> Result<Line, String> {
     let parsed: Parsed = serde_json::from_slice(&body).map_err(|e| format!("not an entry: {e}"))?;
     let prev = unhex(parsed.prev.as_bytes()).ok_or("the link to the line before is not a checksum")?;
     Ok(Line { seq: parsed.seq, prev, sum, entry: parsed.entry })
-}
-
-fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?;
-    }
-    Some(bytes)
 }

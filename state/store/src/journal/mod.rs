@@ -223,8 +223,11 @@ impl<S: Storage> Journal<S> {
     }
 
     fn repair(&mut self, memory: Memory, last: [u8; 32], at: u64, torn: &[u8], at_ms: u64) -> Result<(), JournalError> {
-        let entry =
-            Entry::Repaired { cut_bytes: torn.len() as u64, cut_at: at, cut_sha256: crate::hex(&Sha256::digest(torn)) };
+        let entry = Entry::Repaired {
+            cut_bytes: torn.len() as u64,
+            cut_at: at,
+            cut_sha256: crate::hex::hex(&Sha256::digest(torn).into()),
+        };
         let io = |what, source| JournalError::Io { path: self.path.clone(), what, source };
         self.storage.truncate(at).map_err(|e| io("cut its torn last line", e))?;
         self.storage.sync().map_err(|e| io("sync it", e))?;

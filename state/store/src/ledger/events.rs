@@ -20,7 +20,7 @@ fn sum(id: i64, at_ms: i64, event_type: &str, payload: &str, prev: &[u8; 32]) ->
     hash.update(format!("{{\"at_ms\":{at_ms},\"event_type\":{name},\"id\":{id},\"payload\":"));
     hash.update(payload);
     hash.update(",\"prev\":\"");
-    hash.update(crate::hex(prev));
+    hash.update(crate::hex::hex(prev));
     hash.update("\"}");
     hash.finalize().into()
 }
