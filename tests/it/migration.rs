@@ -93,6 +93,8 @@ fn the_runbook_moves_an_open_position_and_the_old_home_stays_down() {
                 assert!(ran.err.contains("was exported"), "{ran:?}");
                 let error = moving.old.run(&["--json", "start"]).expect_code(1).json();
                 assert_eq!(error["code"], "state_exported", "{error}");
+                let doctor = moving.old.run(&["doctor"]).expect_code(1);
+                assert!(doctor.out.contains("was exported"), "{doctor:?}");
                 let attached = moving.old.run(&["--json", "start", "--foreground"]).expect_code(1).json();
                 assert_eq!(attached["code"], "state_exported", "{attached}");
                 assert_eq!(moving.old.processes(), []);
