@@ -174,10 +174,7 @@ fn quiet(home: &Home) -> Result<(), Trouble> {
         Instance::Unknown { why } => return Err(Trouble::Unknown { why }),
         Instance::NotRunning { .. } => {}
     }
-    match instance::survivors(home).first() {
-        Some((_, pid)) => Err(running(home, *pid)),
-        None => Ok(()),
-    }
+    nobody_left(home)
 }
 
 /// The locks of a start and of a supervisor, held: nobody runs here and nobody begins to.
@@ -196,12 +193,13 @@ fn hold(home: &Home) -> Result<Vec<File>, Trouble> {
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
     }
-    quiet_still(home)?;
+    // One that had the home before the locks were taken may have left its workers.
+    nobody_left(home)?;
     Ok(held)
 }
 
-/// One that had the home before the locks were taken has left its word.
-fn quiet_still(home: &Home) -> Result<(), Trouble> {
+/// No worker outlives its supervisor here.
+fn nobody_left(home: &Home) -> Result<(), Trouble> {
     match instance::survivors(home).first() {
         Some((_, pid)) => Err(running(home, *pid)),
         None => Ok(()),
