@@ -4,6 +4,7 @@
 //! never ask for confirmation; the one that raises it needs a typed phrase.
 
 mod account;
+mod carry;
 mod cli;
 mod config;
 mod doctor;
@@ -60,6 +61,8 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
         | Command::Logs(_)
         | Command::Config(_)
         | Command::Doctor
+        | Command::Backup(_)
+        | Command::Migrate(_)
         | Command::Supervise(_) => home::resolve(cli.home)?,
     };
     match cli.command {
@@ -76,6 +79,8 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
         Command::Logs(args) => logs::logs(out, &home, &args),
         Command::Config(command) => config::command::run(out, &home, &command),
         Command::Doctor => doctor::doctor(out, &home),
+        Command::Backup(command) => carry::backup(out, &home, &command),
+        Command::Migrate(command) => carry::migrate(out, &home, &command),
         Command::Supervise(flags) => run::detach::supervise(&home, &flags),
         // Returned above.
         Command::Worker { .. } | Command::Probe(_) | Command::Completions { .. } => Ok(error::USAGE),

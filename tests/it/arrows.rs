@@ -36,6 +36,7 @@ const CAPABILITIES: &[(&str, &[&str])] = &[
     ("reqwest", &["holdfast-venue-reduce", "holdfast-venue-open"]),
     ("axum", &["holdfast-api", "holdfast-paper-venue"]),
     ("clap", &["holdfast"]),
+    ("rusqlite", &["holdfast-store"]),
     ("sd-notify", &["holdfast-supervisor"]),
     ("interprocess", &["holdfast-ipc", "holdfast-supervisor"]),
 ];

@@ -19,6 +19,7 @@ mod kills;
 mod latches;
 mod lifecycle;
 mod manager;
+mod migration;
 mod secrets;
 mod stale;
 mod takeover;

@@ -11,10 +11,12 @@
 mod entry;
 mod line;
 mod memory;
+mod walk;
 
 pub use crate::disk::{FileStorage, Storage};
 pub use entry::{Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded};
 pub use memory::{KEYS_KEPT, Memory, UNSETTLED_MAX};
+pub use walk::{Walked, walk};
 
 use crate::cell::sync_folder;
 use crate::disk::write_all;
