@@ -18,6 +18,8 @@ pub(super) fn source(home: &Home, logs: bool) -> Source {
         (venue.join("books.json"), What::File),
         (venue.join("orders.jsonl"), What::Lines),
         (home.venue_account(), What::File),
+        // What deadman owes is taken over by the judge, then taken back: this way round it is in one of them at least.
+        (home.deadman_cell(), What::Cell),
         (home.judge_cell(), What::Cell),
         (home.engine_cell(), What::Cell),
         (home.engine_nonce(), What::Cell),

@@ -21,8 +21,8 @@ pub enum Latch {
     Pause,
     /// New risk waits for reconciled books. Set at every start, so the cell has no word on it.
     OpenPermission,
-    /// A flatten that is not proven yet.
-    FlattenPending,
+    /// A reduce job without a kill that is not proven yet.
+    Owed,
     /// Emergency reduce-only.
     Emergency,
     /// The operator's own dead-man: in force while a deadline runs.
@@ -32,7 +32,7 @@ pub enum Latch {
 impl Latch {
     /// Every latch.
     pub const ALL: [Self; 6] =
-        [Self::Kill, Self::Pause, Self::OpenPermission, Self::FlattenPending, Self::Emergency, Self::OperatorDeadman];
+        [Self::Kill, Self::Pause, Self::OpenPermission, Self::Owed, Self::Emergency, Self::OperatorDeadman];
 
     /// The word in the ledger.
     #[must_use]
@@ -41,7 +41,7 @@ impl Latch {
             Self::Kill => "kill",
             Self::Pause => "pause",
             Self::OpenPermission => "open_permission",
-            Self::FlattenPending => "flatten_pending",
+            Self::Owed => "owed",
             Self::Emergency => "emergency",
             Self::OperatorDeadman => "operator_deadman",
         }
@@ -74,7 +74,7 @@ pub struct LatchRow {
     pub cause: String,
     /// The operator's words.
     pub reason: Option<String>,
-    /// For a kill `flatten` or `cancel_all`; else for people.
+    /// For a kill and for what is owed `flatten` or `cancel_all`; else for people.
     pub detail: Option<String>,
 }
 
@@ -157,19 +157,14 @@ pub fn stricter(durable: &Durable, ledger: &LatchRows) -> Durable {
     let mut merged = durable.clone();
     for Conflict { latch, holds, .. } in compare(durable, ledger) {
         let (Standing::InForce { flatten, until_wall_ms }, Some(row)) = (holds, ledger.get(&latch)) else { continue };
+        let kind = if flatten { JobKind::Flatten } else { JobKind::CancelAll };
         match latch {
             Latch::Kill => {
-                let kind = if flatten { JobKind::Flatten } else { JobKind::CancelAll };
-                let told = || KillLatch {
-                    since_wall_ms: row.since_wall_ms,
-                    cause: cause(&row.cause),
-                    reason: row.reason.clone(),
-                    kind,
-                };
+                let told = || KillLatch::new(row.since_wall_ms, cause(&row.cause), row.reason.as_deref(), kind);
                 merged.kill.get_or_insert_with(told).kind = kind;
             }
             Latch::Pause => merged.paused_since_wall_ms = merged.paused_since_wall_ms.or(Some(row.since_wall_ms)),
-            Latch::FlattenPending => merged.flatten_pending = true,
+            Latch::Owed => merged.owe(kind),
             Latch::Emergency => merged.emergency = true,
             Latch::OperatorDeadman => merged.operator_expires_wall_ms = until_wall_ms,
             Latch::OpenPermission => {}
@@ -197,13 +192,18 @@ pub fn rows_of(durable: &Durable, wall_ms: u64) -> LatchRows {
             ..row(true, Some(kill.since_wall_ms), cause_word(kill.cause))
         },
     );
+    let owed = LatchRow {
+        detail: durable.owed.map(|kind| kind_word(kind).to_string()),
+        // Ordered or taken over: the cell does not tell them apart.
+        ..row(durable.owed.is_some(), None, "reduce_job")
+    };
     let paused = durable.paused_since_wall_ms;
     let expires = durable.operator_expires_wall_ms;
     let deadline = LatchRow { until_wall_ms: expires, ..row(expires.is_some(), None, "configured") };
     LatchRows::from([
         (Latch::Kill, kill),
         (Latch::Pause, row(paused.is_some(), paused, "operator")),
-        (Latch::FlattenPending, row(durable.flatten_pending, None, "operator")),
+        (Latch::Owed, owed),
         (Latch::Emergency, row(durable.emergency, None, "worker")),
         (Latch::OperatorDeadman, deadline),
     ])
@@ -211,13 +211,14 @@ pub fn rows_of(durable: &Durable, wall_ms: u64) -> LatchRows {
 
 fn in_cell(durable: &Durable, latch: Latch) -> Standing {
     let plain = |in_force| if in_force { FORCE } else { Standing::Clear };
+    let reducing = |kind: Option<JobKind>| match kind {
+        Some(kind) => Standing::InForce { flatten: kind == JobKind::Flatten, until_wall_ms: None },
+        None => Standing::Clear,
+    };
     match latch {
-        Latch::Kill => match &durable.kill {
-            Some(kill) => Standing::InForce { flatten: matches!(kill.kind, JobKind::Flatten), until_wall_ms: None },
-            None => Standing::Clear,
-        },
+        Latch::Kill => reducing(durable.kill.as_ref().map(|kill| kill.kind)),
         Latch::Pause => plain(durable.paused_since_wall_ms.is_some()),
-        Latch::FlattenPending => plain(durable.flatten_pending),
+        Latch::Owed => reducing(durable.owed),
         Latch::Emergency => plain(durable.emergency),
         Latch::OperatorDeadman => match durable.operator_expires_wall_ms {
             Some(until) => Standing::InForce { flatten: false, until_wall_ms: Some(until) },
@@ -234,14 +235,14 @@ fn in_ledger(rows: &LatchRows, latch: Latch) -> Standing {
     if !row.in_force {
         return Standing::Clear;
     }
-    // A kill in force whose extent cannot be read closes positions: the stricter reading.
+    // A kill or a job whose extent cannot be read closes positions: the stricter reading.
     let only_cancels = row.detail.as_deref() == Some(kind_word(JobKind::CancelAll));
     let until_wall_ms = match latch {
         // A deadline without an instant has passed.
         Latch::OperatorDeadman => Some(row.until_wall_ms.unwrap_or(0)),
-        Latch::Kill | Latch::Pause | Latch::OpenPermission | Latch::FlattenPending | Latch::Emergency => None,
+        Latch::Kill | Latch::Pause | Latch::OpenPermission | Latch::Owed | Latch::Emergency => None,
     };
-    Standing::InForce { flatten: latch == Latch::Kill && !only_cancels, until_wall_ms }
+    Standing::InForce { flatten: matches!(latch, Latch::Kill | Latch::Owed) && !only_cancels, until_wall_ms }
 }
 
 const fn kind_word(kind: JobKind) -> &'static str {
@@ -279,7 +280,10 @@ mod tests {
         match latch {
             Latch::Kill => alloc::vec![fresh(), kill(JobKind::CancelAll), kill(JobKind::Flatten)],
             Latch::Pause => alloc::vec![fresh(), Durable { paused_since_wall_ms: Some(5), ..fresh() }],
-            Latch::FlattenPending => alloc::vec![fresh(), Durable { flatten_pending: true, ..fresh() }],
+            Latch::Owed => {
+                let owed = |kind| Durable { owed: Some(kind), ..fresh() };
+                alloc::vec![fresh(), owed(JobKind::CancelAll), owed(JobKind::Flatten)]
+            }
             Latch::Emergency => alloc::vec![fresh(), Durable { emergency: true, ..fresh() }],
             Latch::OperatorDeadman => {
                 let expires = |at| Durable { operator_expires_wall_ms: Some(at), ..fresh() };
@@ -304,13 +308,13 @@ mod tests {
         };
         let mut all = alloc::vec![None, row(false, None, None), row(true, None, None)];
         match latch {
-            Latch::Kill => all.extend([
+            Latch::Kill | Latch::Owed => all.extend([
                 row(true, None, Some("cancel_all")),
                 row(true, None, Some("flatten")),
                 row(true, None, Some("?")),
             ]),
             Latch::OperatorDeadman => all.extend([row(true, Some(60), None), row(false, Some(60), None)]),
-            Latch::Pause | Latch::OpenPermission | Latch::FlattenPending | Latch::Emergency => {}
+            Latch::Pause | Latch::OpenPermission | Latch::Emergency => {}
         }
         all
     }
@@ -344,7 +348,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen, 3 * 6 + 3 * 2 * 3 + 3 * 5, "every combination");
+        assert_eq!(seen, 2 * 3 * 6 + 2 * 2 * 3 + 3 * 5, "every combination");
     }
 
     #[test]

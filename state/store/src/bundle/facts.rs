@@ -9,7 +9,9 @@ use crate::journal::{self, Walked};
 use crate::ledger::{self, Reader};
 use holdfast_core::conflict::rows_of;
 use holdfast_core::durable::Durable;
+use holdfast_core::duty::Duty;
 use holdfast_core::slot::{self, CELL_BYTES, Slot};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,6 +30,8 @@ pub(super) struct Facts {
 /// Reads them all. The first file that does not hold is the error.
 pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleError> {
     let (mut durable, mut ledger, mut journals, mut bus) = (None, None, BTreeMap::new(), None);
+    // What is missing here is missing for the next start too, and counts there as it does here.
+    let mut duty = Duty::unreadable();
     for file in files {
         let path = root.join(&file.path);
         match file.form {
@@ -35,7 +39,9 @@ pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleEr
             Form::Cell => {
                 let found = cell(&path)?;
                 if file.path.ends_with("judge.cell") {
-                    durable = found.map(|slot| judge(&path, &slot)).transpose()?;
+                    durable = found.map(|slot| document::<Durable>(&path, &slot)).transpose()?;
+                } else if let Some(slot) = found.filter(|_| file.path.ends_with("deadman.cell")) {
+                    duty = document(&path, &slot)?;
                 }
             }
             Form::Journal => {
@@ -52,8 +58,12 @@ pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleEr
     }
     let ledger = ledger.ok_or_else(|| BundleError::bad(root, "there is no ledger in it"))?;
     let in_force = |durable: &Durable| {
-        let rows = rows_of(durable, 0).into_iter().filter(|(_, row)| row.in_force);
-        rows.map(|(latch, _)| latch.to_string()).collect()
+        // As the next start will: it takes deadman's job over before anything else.
+        let mut durable = durable.clone();
+        durable.take_over(&duty);
+        let rows = rows_of(&durable, 0).into_iter().filter(|(_, row)| row.in_force);
+        rows.map(|(latch, row)| row.detail.map_or_else(|| latch.to_string(), |kind| format!("{latch} ({kind})")))
+            .collect()
     };
     Ok(Facts {
         epoch: durable.as_ref().map(|durable| durable.epoch.0),
@@ -70,7 +80,7 @@ pub(super) fn cell(path: &Path) -> Result<Option<Slot>, BundleError> {
     slot::decode(&bytes).map_err(|e| BundleError::bad(path, e.to_string()))
 }
 
-fn judge(path: &Path, slot: &Slot) -> Result<Durable, BundleError> {
+fn document<T: DeserializeOwned>(path: &Path, slot: &Slot) -> Result<T, BundleError> {
     let why = |e: serde_json::Error| BundleError::bad(path, format!("it verifies but does not read: {e}"));
     serde_json::from_slice(&slot.payload).map_err(why)
 }

@@ -145,7 +145,7 @@ pub struct Manifest {
     pub account: Option<String>,
     /// The last epoch of the source.
     pub epoch: Option<u64>,
-    /// Latches in force, as the durable cell has them.
+    /// Latches in force at the next start, as the durable cells of the judge and of deadman have them, each with its extent.
     pub latches: Vec<String>,
     /// Orders that wait for the next start.
     pub filed: Vec<Filed>,

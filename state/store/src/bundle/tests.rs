@@ -4,8 +4,10 @@ use super::*;
 use crate::Cell;
 use crate::journal::{Entry, Journal};
 use crate::ledger::{Event, Ledger, PositionOpened, Reader, Record};
-use holdfast_core::durable::Durable;
+use holdfast_core::durable::{Durable, KillCause, KillLatch};
+use holdfast_core::duty::Duty;
 use holdfast_core::ids::{Epoch, Generation};
+use holdfast_core::report::JobKind;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ impl Place {
         }
         let (mut cell, _) = Cell::<Durable>::open(&this.home("data/judge.cell")).unwrap();
         cell.store(&Durable { epoch: Epoch(17), paused_since_wall_ms: Some(5), ..Durable::fresh() }).unwrap();
+        let (mut cell, _) = Cell::<Duty>::open(&this.home("data/deadman.cell")).unwrap();
+        cell.store(&Duty::default()).unwrap();
         let mut journal = Journal::open(&this.home("data/decisions.jsonl"), 1).unwrap();
         for generation in 1..4 {
             journal.append(1, &Entry::Started { epoch: Epoch(17), generation: Generation(generation) }).unwrap();
@@ -73,6 +77,7 @@ impl Place {
             parts: vec![
                 part("venue/books.json", What::File),
                 part("venue/absent.json", What::File),
+                part("data/deadman.cell", What::Cell),
                 part("data/judge.cell", What::Cell),
                 part("data/decisions.jsonl", What::Journal),
                 part("data/bus", What::Bus),
@@ -140,6 +145,7 @@ fn what_travels_arrives_and_what_must_stay_stays() {
             "config.toml",
             "data/bus/events.jsonl",
             "data/bus/state-snapshot.json",
+            "data/deadman.cell",
             "data/decisions.jsonl",
             "data/holdfast.sqlite",
             "data/judge.cell",
@@ -188,6 +194,32 @@ fn what_travels_arrives_and_what_must_stay_stays() {
     assert_eq!(name, made.ledger.state_dir);
     drop(Ledger::open(&new.join("data/holdfast.sqlite")).unwrap());
     assert!(matches!(place.import(false), Err(BundleError::Occupied { .. })), "over a home that is there");
+}
+
+#[test]
+fn what_deadman_owes_travels_and_is_told_as_the_next_start_will_take_it() {
+    let kill = KillLatch::new(7, KillCause::Operator, Some("door"), JobKind::CancelAll);
+    let owes = |job| Some(Duty { job: Some(job), ..Duty::default() });
+    let cases = [
+        ("nothing", Some(Duty::default()), vec!["pause"]),
+        ("a cancel begun", owes(JobKind::CancelAll), vec!["pause", "owed (cancel_all)"]),
+        ("a flatten begun", owes(JobKind::Flatten), vec!["pause", "owed (flatten)"]),
+        ("a kill at its door", Some(Duty { kill: Some(kill), ..Duty::default() }), vec!["kill (cancel_all)", "pause"]),
+        ("no record in a used home", None, vec!["pause", "owed (flatten)"]),
+    ];
+    for (name, duty, latches) in cases {
+        let place = Place::new();
+        let path = place.home("data/deadman.cell");
+        fs::remove_file(&path).unwrap();
+        if let Some(duty) = &duty {
+            Cell::open(&path).unwrap().0.store(duty).unwrap();
+        }
+        assert_eq!(place.create(Kind::Migrate).unwrap().latches, latches, "{name}");
+        place.import(false).unwrap();
+        let arrived = place.dir.path().join("new/data/deadman.cell");
+        assert_eq!(arrived.exists(), duty.is_some(), "{name}");
+        assert_eq!(Cell::<Duty>::open(&arrived).unwrap().1, duty, "{name}: for the next start to take over");
+    }
 }
 
 #[test]

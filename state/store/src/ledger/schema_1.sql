@@ -13,7 +13,7 @@ INSERT INTO meta (id, state_dir) VALUES (1, lower(hex(randomblob(16))));
 
 CREATE TABLE latches (
     name     TEXT PRIMARY KEY CHECK (name IN
-        ('kill', 'pause', 'open_permission', 'flatten_pending', 'emergency', 'operator_deadman')),
+        ('kill', 'pause', 'open_permission', 'owed', 'emergency', 'operator_deadman')),
     in_force INTEGER NOT NULL CHECK (in_force IN (0, 1)),
     since_ms INTEGER NOT NULL,
     until_ms INTEGER,
