@@ -123,6 +123,8 @@ impl Home {
         engine_key = "keys/engine.key";
         /// Deadman's agent key.
         deadman_key = "keys/deadman.key";
+        /// The key that signs the head of the runtime bus.
+        bus_key = "keys/bus.key";
         /// Sockets, locks, pidfile; 0700.
         run = "run";
         /// Pid, start time and boot id of the supervisor.

@@ -3,9 +3,11 @@
 use super::{plan, say};
 use crate::account;
 use crate::error::Trouble;
+use crate::out::Out;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
 use holdfast_store::bundle::{self, Import, Item, Outcome};
+use holdfast_store::bus::Adopted;
 use holdfast_supervisor::instance::{self, Instance};
 
 /// Refuses a state that lives elsewhere now, and an import that is not what its bundle was. Changes nothing.
@@ -32,8 +34,16 @@ pub(crate) fn admit(home: &Home) -> Result<Option<Import>, Trouble> {
     })
 }
 
-/// A start follows: the import's record steps aside.
-pub(crate) fn admitted(home: &Home, import: &Import) -> Result<(), Trouble> {
+/// A start follows: the bus becomes this home's, then the import's record steps aside.
+pub(crate) fn admitted(out: Out, home: &Home, import: &Import) -> Result<(), Trouble> {
+    let mut seed = [0_u8; 32];
+    getrandom::fill(&mut seed).map_err(|e| Trouble::Os { what: "draw a random key", source: e.into() })?;
+    let adopted = bundle::adopt_bus(&home.bus(), &home.bus_key(), seed, import, clock::wall_ms());
+    if adopted.map_err(say::trouble)? == Adopted::Anew {
+        out.note(
+            "the runtime bus came without its key: it goes on under a new one, and says so in a bus.adopted event",
+        );
+    }
     bundle::finish(&home.import_record(), import).map_err(say::trouble)
 }
 
@@ -55,6 +65,7 @@ pub(super) fn items(home: &Home, import: &Import) -> Vec<Item> {
     };
     items.push(Item::must("engine not running", running.is_none(), running.unwrap_or_else(|| "stopped".to_owned())));
     items.push(keys(home));
+    items.extend(import.manifest.bus.as_ref().map(|_| bus_key(home)));
     let told = import.manifest.account.clone();
     let found = account::known(home);
     let detail = match (&found, &told) {
@@ -66,6 +77,19 @@ pub(super) fn items(home: &Home, import: &Import) -> Vec<Item> {
     };
     items.push(Item::must("account address", found == told, detail));
     items
+}
+
+/// Without its key the bus is adopted by the first start: for the owner to know, not in the way.
+fn bus_key(home: &Home) -> Item {
+    let name = "bus key";
+    if home.bus_key().exists() {
+        return Item::must(name, true, "there; a head that it signed stays in force");
+    }
+    let detail =
+        "missing: what the old head proved cannot be checked here. Move keys/bus.key here by hand, or the first \
+                  start adopts the verified chain under a new key and records that"
+            .to_owned();
+    Item { name, outcome: Outcome::Note, detail }
 }
 
 /// Keys do not travel: whether their owner has moved them is told, and a wrong one stands in the way.

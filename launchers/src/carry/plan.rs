@@ -7,7 +7,7 @@ use holdfast_ipc::clock;
 use holdfast_store::bundle::{Filed, Kind, Origin, Part, Source, What};
 
 /// Names that are left out of folders: what belongs to a process that runs, or to one surface.
-const SKIPPED: [&str; 4] = ["ACTIVE_WATCH.json", "LOCK", "lock", "orders.ballast"];
+const SKIPPED: [&str; 5] = ["ACTIVE_WATCH.json", "LOCK", "lock", "orders.ballast", "reserve"];
 
 /// Everything that travels. Never `keys/` and never `run/`.
 pub(super) fn source(home: &Home, logs: bool) -> Source {

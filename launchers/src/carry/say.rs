@@ -4,7 +4,7 @@ use super::plan;
 use crate::error::Trouble;
 use crate::out::{Out, Tone, plain};
 use holdfast_ipc::bootstrap::Home;
-use holdfast_store::bundle::{BundleError as Refusal, Exported, Import, Item, Kind, Manifest, Outcome};
+use holdfast_store::bundle::{BundleError as Refusal, BusFacts, Exported, Import, Item, Kind, Manifest, Outcome};
 use serde::Serialize;
 use std::path::Path;
 
@@ -22,6 +22,7 @@ struct BundleDoc<'a> {
     account: Option<&'a str>,
     epoch: Option<u64>,
     latches: &'a [String],
+    bus: Option<&'a BusFacts>,
     positions: Vec<i64>,
     next: &'a str,
 }
@@ -87,6 +88,7 @@ fn tell(out: Out, schema: &'static str, path: &Path, manifest: &Manifest, next: 
         account: manifest.account.as_deref(),
         epoch: manifest.epoch,
         latches: &manifest.latches,
+        bus: manifest.bus.as_ref(),
         positions: manifest.ledger.positions.iter().map(|position| position.id).collect(),
         next,
     });
@@ -104,6 +106,12 @@ fn tell(out: Out, schema: &'static str, path: &Path, manifest: &Manifest, next: 
     ));
     let latches = if manifest.latches.is_empty() { "none".to_owned() } else { manifest.latches.join(", ") };
     out.line(&format!("  latches set {latches} · epoch {}", manifest.epoch.unwrap_or(0)));
+    if let Some(bus) = &manifest.bus {
+        out.line(&format!(
+            "  bus {} events, every one verified; head {} (its key does not travel)",
+            bus.count, bus.head
+        ));
+    }
     for position in &manifest.ledger.positions {
         out.line(&format!("  recorded position #{} {}", position.id, plain(&position.description)));
     }
@@ -187,6 +195,7 @@ pub(super) fn trouble(error: Refusal) -> Trouble {
             ("ledger", "engine doctor; a damaged ledger is replaced by importing the last good bundle")
         }
         Refusal::Cell(_) => ("cell", "engine doctor; do not start before it is settled"),
+        Refusal::Bus(_) => ("bus", "engine audit verify shows all; use another copy, and keep this one as evidence"),
         Refusal::Journal(_) => ("journal", "use another copy; keep this one as evidence"),
     };
     let risk = "nothing was carried and nothing was started; what was there before is as it was".to_owned();

@@ -66,7 +66,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     preflight::ports(&loaded)?;
     let account = account::prepare(home, &loaded.settings)?;
     if let Some(import) = &import {
-        carry::admitted(home, import)?;
+        carry::admitted(out, home, import)?;
     }
     if args.foreground {
         drop(turn);

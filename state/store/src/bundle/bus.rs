@@ -1,68 +1,65 @@
-//! THE SEAM to the runtime bus: [`walk`] is what the bus library is to be called through.
-//!
-//! Until then it reads line by line what the form of the file promises: numbers without gaps, and each line naming the
-//! checksum of the one before. It does not compute the checksums again; the bundle's own list of hashes covers the bytes.
+//! The runtime bus in a bundle and after an import: verified by its own library, without a key, because keys do not travel.
 
 use super::error::BundleError;
-use super::manifest::Chain;
-use serde::Deserialize;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use super::import::Import;
+use super::manifest::BusFacts;
+use crate::bus::{Adopted, Anchor, Head, Options, Questions, Report, Sum, Vouched, adopt, key_place, shown, verify};
+use crate::disk::RealFolder;
+use std::path::Path;
 
-/// Longest line of the bus, padding included.
-const LINE_BYTES_MAX: u64 = 1024 * 1024;
-
-#[derive(Deserialize)]
-struct Header {
-    event_index: u64,
-    previous_checksum: Option<String>,
-    checksum: String,
+/// Verifies the bus in this folder.
+pub(super) fn facts(folder: &Path) -> Result<BusFacts, BundleError> {
+    let report = whole(folder, None)?;
+    Ok(BusFacts {
+        bus_id: head(folder)?.map(|head| head.bus_id),
+        count: report.events,
+        last: report.last_checksum,
+        head: report.head,
+    })
 }
 
-/// The segments of a bus folder in order: closed ones by number, then the open one.
-pub(super) fn segments(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
-    let fail = BundleError::io("list it", folder);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(&fail)? {
-        let path = entry.map_err(&fail)?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            found.push(path);
-        }
-    }
-    // `events.000001.jsonl` sorts before `events.jsonl`.
-    found.sort();
-    Ok(found)
+/// Verifies that the bus in this folder is still the one that was told, or has only grown since.
+pub(super) fn contains(folder: &Path, told: &BusFacts) -> Result<u64, BundleError> {
+    let bus_id = head(folder)?.map(|head| head.bus_id).unwrap_or_default();
+    let sum = told.last.as_deref().and_then(Sum::parse);
+    let anchor = sum.map(|sum| Anchor { bus_id, count: told.count, sum });
+    Ok(whole(folder, anchor)?.events)
 }
 
-/// Verifies the bus in this folder: how many events, and the checksum of the last one.
-pub(super) fn walk(folder: &Path) -> Result<Chain, BundleError> {
-    let mut last: Option<Header> = None;
-    for path in segments(folder)? {
-        let fail = BundleError::io("read it", &path);
-        let mut file = BufReader::new(File::open(&path).map_err(&fail)?);
-        let (mut at, mut line) = (0_u64, Vec::new());
-        loop {
-            line.clear();
-            if file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(&fail)? == 0 {
-                break;
-            }
-            // Room kept ahead is blank.
-            if !line.iter().all(u8::is_ascii_whitespace) {
-                let bad = |why: String| BundleError::Bad { path: path.clone(), at: Some(at), why };
-                let header: Header = serde_json::from_slice(&line).map_err(|e| bad(format!("not an event: {e}")))?;
-                let before = last.as_ref().map(|header| (header.event_index, header.checksum.as_str()));
-                let (number, sum) = before.map_or((0, None), |(index, sum)| (index, Some(sum)));
-                if header.event_index != number.saturating_add(1) || header.previous_checksum.as_deref() != sum {
-                    return Err(bad(format!("event {} does not follow the one before it", header.event_index)));
-                }
-                last = Some(header);
-            }
-            at = at.saturating_add(line.len() as u64);
+/// What its head says, if it has one.
+pub(super) fn head(path: &Path) -> Result<Option<Head>, BundleError> {
+    RealFolder::existing(path).and_then(|folder| shown(&folder)).map_err(BundleError::io("read its head", path))
+}
+
+fn whole(path: &Path, anchor: Option<Anchor>) -> Result<Report, BundleError> {
+    let folder = RealFolder::existing(path).map_err(BundleError::io("open it", path))?;
+    let report = verify::<_, RealFolder>(&folder, None, &Questions { deep: false, anchor })?;
+    match report.finding {
+        None => Ok(report),
+        Some(finding) => {
+            let at = Some(finding.byte);
+            Err(BundleError::Bad { path: path.join(&finding.file), at, why: finding.to_string() })
         }
     }
-    Ok(last.map_or(Chain { count: 0, last: String::new() }, |header| Chain {
-        count: header.event_index,
-        last: header.checksum,
-    }))
+}
+
+/// Makes an imported bus one of this home, before its first start. The key that came along, if one did, stays in force;
+/// without it the chain is adopted under a new one, and the adoption recorded in it.
+///
+/// # Errors
+/// [`BundleError`]; a bus that is not the one of the bundle stays as it is.
+pub fn adopt_bus(
+    folder: &Path,
+    key: &Path,
+    seed: [u8; 32],
+    import: &Import,
+    at_ms: u64,
+) -> Result<Adopted, BundleError> {
+    let Some(told) = import.manifest.bus.as_ref().filter(|_| folder.exists()) else { return Ok(Adopted::Needless) };
+    let last = told.last.as_deref().and_then(Sum::parse);
+    let vouched = Vouched { count: told.count, last, by: import.manifest.bundle.clone() };
+    let place = RealFolder::existing(folder).map_err(BundleError::io("open it", folder))?;
+    #[expect(clippy::cast_precision_loss, reason = "a wall time, exact to the millisecond for 285,000 years")]
+    let as_of = at_ms as f64 / 1000.0;
+    Ok(adopt(place, key_place(key)?, Options::new(seed), as_of, &vouched)?)
 }

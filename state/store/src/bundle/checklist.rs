@@ -1,10 +1,11 @@
 //! The list to go through after an import and before the first start. Looks, and changes nothing.
 
+use super::bus;
 use super::error::BundleError;
 use super::facts;
 use super::files;
 use super::import::Import;
-use super::manifest::{Form, Manifest};
+use super::manifest::{BusFacts, Form, Manifest};
 use super::scan::Scanner;
 use crate::hex::hex;
 use crate::journal;
@@ -87,6 +88,9 @@ pub fn check(
     }
     items.push(Item::of("files", same_files(root, import)));
     items.push(Item::of("journals", chains(root, import)));
+    if let Some(told) = &manifest.bus {
+        items.push(Item::of("runtime bus", bus_holds(root, manifest, told)));
+    }
     items.push(Item::must("kill, pause and deadlines", true, latched(manifest, import.epoch)));
     let left: Vec<String> = leftovers.iter().filter(|path| path.exists()).map(|p| p.display().to_string()).collect();
     let shown = if left.is_empty() { "no pidfile, socket or marker".to_owned() } else { left.join(", ") };
@@ -103,10 +107,18 @@ fn latched(manifest: &Manifest, epoch: Option<u64>) -> String {
     format!("{set}{filed}; {epoch}; a start is latched until books are reconciled")
 }
 
-/// Everything that is not a cell is as it was: the judge's cell holds a later epoch since the import.
+fn bus_holds(root: &Path, manifest: &Manifest, told: &BusFacts) -> Result<String, BundleError> {
+    let file = manifest.files.iter().find(|file| file.form == Form::Bus);
+    let folder = file.and_then(|file| Path::new(&file.path).parent()).unwrap_or(Path::new(""));
+    let events = bus::contains(&root.join(folder), told)?;
+    Ok(format!("{events} events verified; without its key its head is {}", told.head))
+}
+
+/// Everything is as it was but for cells (the judge's holds a later epoch since the import) and the bus, which has a
+/// point of its own and may have been adopted by a start that came no further.
 fn same_files(root: &Path, import: &Import) -> Result<String, BundleError> {
     let mut count = 0_usize;
-    for file in import.manifest.files.iter().filter(|file| file.form != Form::Cell) {
+    for file in import.manifest.files.iter().filter(|file| !matches!(file.form, Form::Cell | Form::Bus)) {
         let path = root.join(&file.path);
         if files::measure(&path)? != (file.bytes, file.sha256.clone()) {
             return Err(BundleError::bad(&path, "it is not as it was in the bundle"));

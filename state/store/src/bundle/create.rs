@@ -1,5 +1,6 @@
 //! Making a bundle: copy each part in its own consistent way, look for secrets, describe what was copied, publish.
 
+use super::bus;
 use super::error::BundleError;
 use super::facts::{self, Facts};
 use super::files::{self, Draft};
@@ -245,6 +246,7 @@ impl Copier<'_> {
     fn bus(&mut self, folder: &Path) -> Result<(), BundleError> {
         for _ in 0..TRIES {
             let before = self.files.len();
+            let epoch = bus::head(folder)?.map(|head| head.epoch);
             let mut all = files::below(folder)?;
             let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "jsonl");
             all.sort_by_key(|path| (is_log(path), path.clone()));
@@ -253,10 +255,11 @@ impl Copier<'_> {
             }
             let mut after = files::below(folder)?;
             after.sort_by_key(|path| (is_log(path), path.clone()));
-            if after == all {
+            // A head that closed the log would deny what the next writer adds.
+            if after == all && bus::head(folder)?.map(|head| head.epoch) == epoch {
                 return Ok(());
             }
-            // A segment was closed meanwhile.
+            // A segment or the whole log was closed meanwhile.
             for file in self.files.drain(before..) {
                 let path = self.to.join(file.path);
                 std::fs::remove_file(&path).map_err(BundleError::io("remove it", &path))?;

@@ -1,6 +1,7 @@
 //! Why a bundle was not made, not believed or not taken in.
 
 use crate::CellError;
+use crate::bus::BusError;
 use crate::journal::JournalError;
 use crate::ledger::LedgerError;
 use std::io;
@@ -82,6 +83,9 @@ pub enum BundleError {
     /// A cell.
     #[error(transparent)]
     Cell(#[from] CellError),
+    /// The runtime bus.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// A journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

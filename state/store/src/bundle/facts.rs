@@ -3,7 +3,7 @@
 use super::bus;
 use super::error::BundleError;
 use super::files;
-use super::manifest::{Chain, Deadlines, FileEntry, Form, LedgerFacts, OpenPosition};
+use super::manifest::{BusFacts, Chain, Deadlines, FileEntry, Form, LedgerFacts, OpenPosition};
 use crate::hex::hex;
 use crate::journal::{self, Walked};
 use crate::ledger::{self, Reader};
@@ -24,7 +24,7 @@ pub(super) struct Facts {
     pub(super) latches: Vec<String>,
     pub(super) ledger: LedgerFacts,
     pub(super) journals: BTreeMap<String, Chain>,
-    pub(super) bus: Option<Chain>,
+    pub(super) bus: Option<BusFacts>,
 }
 
 /// Reads them all. The first file that does not hold is the error.
@@ -50,7 +50,7 @@ pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleEr
             }
             Form::Bus => {
                 if bus.is_none() {
-                    bus = Some(bus::walk(path.parent().unwrap_or(root))?);
+                    bus = Some(bus::facts(path.parent().unwrap_or(root))?);
                 }
             }
             Form::Plain => {}

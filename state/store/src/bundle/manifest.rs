@@ -1,5 +1,6 @@
 //! What a bundle says of itself.
 
+use crate::bus::HeadVerdict;
 use crate::ledger::Count;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,6 +74,20 @@ pub struct Chain {
     pub count: u64,
     /// Checksum of the last one.
     pub last: String,
+}
+
+/// What the runtime bus says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusFacts {
+    /// Which bus; absent without a head.
+    pub bus_id: Option<String>,
+    /// How many events.
+    pub count: u64,
+    /// Checksum of the last one; absent for none.
+    pub last: Option<String>,
+    /// What its head proves where its key is not: at most [`HeadVerdict::Unsigned`].
+    pub head: HeadVerdict,
 }
 
 /// A recorded position that is not over.
@@ -154,7 +169,7 @@ pub struct Manifest {
     /// Each decision journal.
     pub journals: BTreeMap<String, Chain>,
     /// The runtime bus, if there is one.
-    pub bus: Option<Chain>,
+    pub bus: Option<BusFacts>,
     /// SHA-256 of `config.toml`; absent when the defaults are in use.
     pub config_sha256: Option<String>,
     /// Every file but this one and the list of checksums.

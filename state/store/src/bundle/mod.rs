@@ -13,7 +13,6 @@ mod checklist;
 mod create;
 mod error;
 mod facts;
-
 mod files;
 mod import;
 mod manifest;
@@ -21,11 +20,12 @@ mod mark;
 mod scan;
 mod verify;
 
+pub use bus::adopt_bus;
 pub use checklist::{Item, Outcome, check};
 pub use create::{Origin, Part, Source, What, create};
 pub use error::BundleError;
 pub use import::{Import, Terms, finish, import, pending};
-pub use manifest::{Chain, FileEntry, Filed, Kind, Manifest};
+pub use manifest::{BusFacts, Chain, FileEntry, Filed, Kind, Manifest};
 pub use mark::{Exported, mark, marked, unmark};
 pub use verify::verify;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Cell;
+use crate::bus::{Adopted, Bus, Durability, HeadVerdict, NewEvent, Options};
 use crate::journal::{Entry, Journal};
 use crate::ledger::{Event, Ledger, PositionOpened, Reader, Record};
 use holdfast_core::durable::{Durable, KillCause, KillLatch};
@@ -11,6 +12,7 @@ use holdfast_core::report::JobKind;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -43,11 +45,7 @@ impl Place {
             payload_json: "{}".into(),
         };
         ledger.wait(1, vec![Record::PositionOpened(position)], SOON).unwrap();
-        this.write(
-            "data/bus/events.jsonl",
-            &format!("{}\n{}\n     \n{{\"torn", bus_line(1, None), bus_line(2, Some(1))),
-        );
-        this.write("data/bus/state-snapshot.json", "{}");
+        this.bus(2).close();
         this.write("venue/books.json", "{\"seq\":4}");
         this.write("reports/run-1.md", &format!("config_sha256: {}\n", "ab".repeat(32)));
         this.write("reports/ACTIVE_WATCH.json", "{}");
@@ -64,6 +62,17 @@ impl Place {
 
     fn write(&self, name: &str, text: &str) {
         fs::write(self.home(name), text).unwrap();
+    }
+
+    /// The home's bus, open, with so many more events.
+    fn bus(&self, events: u32) -> Bus {
+        let (folder, key) = (self.home("data/bus"), self.home("keys/bus.key"));
+        let (bus, _) = Bus::open(&folder, &key, Options::new([7; 32]), Arc::new(|| 0), 1.0).unwrap();
+        for n in 0..events {
+            let event = NewEvent::new("runtime.note", 1.0, &serde_json::json!({"n": n})).unwrap();
+            bus.append(vec![event], Durability::Wait).unwrap().wait(SOON).unwrap();
+        }
+        bus
     }
 
     fn bundle(&self) -> PathBuf {
@@ -85,8 +94,8 @@ impl Place {
                 part("reports", What::Tree),
                 part("config.toml", What::File),
             ],
-            skipped: vec!["ACTIVE_WATCH.json".into()],
-            secrets: vec![self.home("keys/engine.key")],
+            skipped: vec!["ACTIVE_WATCH.json".into(), "reserve".into()],
+            secrets: vec![self.home("keys/engine.key"), self.home("keys/bus.key")],
             config: self.home("config.toml"),
             orders: vec![(Filed::Kill, self.home("run/KILL")), (Filed::Pause, self.home("run/PAUSE"))],
         }
@@ -121,12 +130,6 @@ fn origin(kind: Kind) -> Origin {
     }
 }
 
-fn bus_line(index: u64, before: Option<u64>) -> String {
-    let sum = |index: u64| format!("sha256:{index:064x}");
-    let before = before.map_or("null".to_owned(), |index| format!("\"{}\"", sum(index)));
-    format!(r#"{{"checksum":"{}","event_index":{index},"previous_checksum":{before}}}"#, sum(index))
-}
-
 /// Every file below a folder with its bytes.
 fn picture(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let all = files::below(folder).unwrap();
@@ -144,7 +147,7 @@ fn what_travels_arrives_and_what_must_stay_stays() {
         [
             "config.toml",
             "data/bus/events.jsonl",
-            "data/bus/state-snapshot.json",
+            "data/bus/head.json",
             "data/deadman.cell",
             "data/decisions.jsonl",
             "data/holdfast.sqlite",
@@ -154,7 +157,8 @@ fn what_travels_arrives_and_what_must_stay_stays() {
         ]
     );
     assert_eq!((made.epoch, made.latches.as_slice()), (Some(17), &["pause".to_owned()][..]));
-    assert_eq!(made.bus.as_ref().map(|chain| chain.count), Some(2), "cut at the last whole line");
+    let bus = made.bus.clone().unwrap();
+    assert_eq!((bus.count, bus.head), (2, HeadVerdict::Unsigned), "its key does not travel");
     assert_eq!(made.journals["data/decisions.jsonl"].count, 3);
     assert_eq!(made.ledger.positions[0].description, "canary");
     assert_eq!(verify(&place.bundle()).unwrap(), made);
@@ -223,6 +227,39 @@ fn what_deadman_owes_travels_and_is_told_as_the_next_start_will_take_it() {
 }
 
 #[test]
+fn an_imported_bus_opens_with_its_own_key_or_is_adopted_on_the_record() {
+    for key_comes_along in [false, true] {
+        let place = Place::new();
+        let told = place.create(Kind::Migrate).unwrap().bus.unwrap();
+        let import = place.import(false).unwrap();
+        let new = place.dir.path().join("new");
+        let (folder, key) = (new.join("data/bus"), new.join("keys/bus.key"));
+        if key_comes_along {
+            fs::copy(place.home("keys/bus.key"), &key).unwrap();
+        }
+        let open = || Bus::open(&folder, &key, Options::new([8; 32]), Arc::new(|| 0), 2.0);
+        assert_eq!(open().map(|(bus, _)| bus.close()).is_ok(), key_comes_along);
+        let adopt = || adopt_bus(&folder, &key, [9; 32], &import, 9_000).unwrap();
+        assert_eq!(adopt(), if key_comes_along { Adopted::Needless } else { Adopted::Anew });
+        assert_eq!(adopt(), Adopted::Needless, "once");
+        let items = check(&new, &new.join("data/holdfast.sqlite"), &import, &[], &[], 9_000);
+        let failed: Vec<&Item> = items.iter().filter(|item| item.outcome == Outcome::Fail).collect();
+        assert!(failed.is_empty(), "a start that came no further may be tried again: {failed:?}");
+        let (bus, opened) = open().unwrap();
+        assert_eq!(opened.events, told.count + u64::from(!key_comes_along));
+        assert_eq!(Some(opened.bus_id), told.bus_id, "anchors kept elsewhere still name it");
+        bus.close();
+        // Another log in its place does not pass.
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        fs::remove_file(&key).unwrap();
+        open().unwrap().0.close();
+        let items = check(&new, &new.join("data/holdfast.sqlite"), &import, &[], &[], 9_000);
+        assert!(items.iter().any(|item| item.name == "runtime bus" && item.outcome == Outcome::Fail), "{items:?}");
+    }
+}
+
+#[test]
 fn a_copy_of_what_is_being_written_is_whole_every_time() {
     let place = Place::new();
     let over = std::sync::atomic::AtomicBool::new(false);
@@ -233,6 +270,11 @@ fn a_copy_of_what_is_being_written_is_whole_every_time() {
             let mut journal = Journal::open(&place.home("data/decisions.jsonl"), 1).unwrap();
             while go_on() {
                 journal.append(1, &Entry::Started { epoch: Epoch(17), generation: Generation(9) }).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            while go_on() {
+                place.bus(50).close();
             }
         });
         scope.spawn(|| {
@@ -259,7 +301,12 @@ fn a_copy_of_what_is_being_written_is_whole_every_time() {
             }
             let (made, found) = whole.unwrap();
             assert_eq!(made, found);
-            grown.push((made.journals["data/decisions.jsonl"].count, made.ledger.events.count, made.epoch));
+            grown.push((
+                made.journals["data/decisions.jsonl"].count,
+                made.bus.unwrap().count,
+                made.ledger.events.count,
+                made.epoch,
+            ));
         }
     });
     assert!(grown.first() < grown.last() && grown.is_sorted(), "nothing was written meanwhile: {grown:?}");
