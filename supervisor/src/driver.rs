@@ -11,6 +11,7 @@ use crate::Launch;
 use crate::os::process::Process;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
+use crate::perform::ledger::Bookkeeper;
 use crate::perform::replies::Replies;
 use crate::source::Input;
 use crate::source::peers::{PeerId, Roll};
@@ -26,6 +27,7 @@ use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::bootstrap::Token;
 use holdfast_ipc::clock;
+use holdfast_ipc::message::ToWorker;
 use holdfast_ipc::permit::PermitWriter;
 use holdfast_store::Keeper;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -62,6 +64,7 @@ struct Driver {
     permit: PermitWriter,
     permit_key: PermitKey,
     keeper: Keeper<Durable>,
+    book: Bookkeeper,
     replies: Replies,
     orders_taken: u64,
     /// When files that are orders are looked for again.
@@ -84,6 +87,8 @@ struct Driver {
     announced: bool,
     /// What the judge was told last of the disk under its latches.
     latches_told: bool,
+    /// What the judge was told last of the ledger.
+    ledger_told: bool,
     finished: bool,
 }
 
@@ -93,6 +98,7 @@ impl Driver {
         for request in std::mem::take(&mut self.waiting) {
             self.ordered(request);
         }
+        self.record();
         self.wake();
         while !self.finished {
             let now = clock::now();
@@ -135,6 +141,11 @@ impl Driver {
             self.latches_told = on_disk;
             self.step(Event::Latches { on_disk });
         }
+        let on_disk = self.book.on_disk(now, clock::wall_ms(), self.machine.durable());
+        if on_disk != self.ledger_told {
+            self.ledger_told = on_disk;
+            self.step(Event::Ledger { on_disk });
+        }
     }
 
     /// Steps the judge and carries out its actions; what they cause at once is stepped right after, in order.
@@ -159,8 +170,16 @@ impl Driver {
             Action::Grant { deadline } => self.grant(deadline),
             Action::Spawn { role, generation } => follow_up.push_back(self.spawn(role, generation)),
             Action::Kill { role } => self.kill(role),
-            Action::Tell { role, what } => self.tell(role, &what),
-            Action::Persist => self.keeper.store(clock::now(), self.machine.durable().clone()),
+            Action::Tell { role, what } => {
+                if matches!(what, ToWorker::Acknowledge {}) {
+                    self.book.lifted(clock::wall_ms());
+                }
+                self.tell(role, &what);
+            }
+            Action::Persist => {
+                self.keeper.store(clock::now(), self.machine.durable().clone());
+                self.record();
+            }
             Action::Reply { id, reply, last, after_persist } => {
                 let after = after_persist.then_some(&self.keeper);
                 self.replies.send(id, reply, last, after);
@@ -173,6 +192,11 @@ impl Driver {
             Action::Log { text } => tracing::info!("{text}"),
             Action::Finish => self.finished = true,
         }
+    }
+
+    /// The ledger, after the cell.
+    fn record(&mut self) {
+        self.book.note(clock::now(), clock::wall_ms(), self.machine.durable());
     }
 
     fn grant(&mut self, deadline: Tick) {

@@ -17,6 +17,7 @@ mod idempotency;
 mod instances;
 mod kills;
 mod latches;
+mod ledger;
 mod lifecycle;
 mod manager;
 mod migration;

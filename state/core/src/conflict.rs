@@ -4,8 +4,9 @@
 //! * What the ledger never recorded says nothing; what it records and cannot be read counts as the strictest reading.
 
 use crate::durable::{Durable, KillCause, KillLatch};
-use crate::report::JobKind;
+use crate::report::{JobKind, LossDay};
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -151,6 +152,47 @@ pub fn compare(durable: &Durable, ledger: &LatchRows) -> Vec<Conflict> {
     Latch::ALL.into_iter().filter_map(differ).collect()
 }
 
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unrecorded => f.write_str("nothing recorded"),
+            Self::Clear => f.write_str("not in force"),
+            Self::InForce { flatten: true, .. } => f.write_str("in force, closing"),
+            Self::InForce { until_wall_ms: Some(until), .. } => write!(f, "in force until {until} ms"),
+            Self::InForce { flatten: false, until_wall_ms: None } => f.write_str("in force"),
+        }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { latch, cell, ledger, .. } = self;
+        write!(f, "{latch}: {cell} in the latch file, {ledger} in the ledger")
+    }
+}
+
+/// What the ledger says against the loss baseline of the engine's own cell, if anything restricts more there. A new day
+/// makes a new baseline; a breach does not end with its day.
+#[must_use]
+pub fn compare_loss(cell: &LossDay, ledger: &LossDay) -> Option<String> {
+    let day = ledger.utc_day;
+    if let (Some(breach), None) = (&ledger.breach, &cell.breach) {
+        let equity = breach.equity_usd;
+        return Some(format!(
+            "loss limit: reached at equity {equity} USD on day {day} in the ledger, not in the engine's cell"
+        ));
+    }
+    let (ours, theirs) = (cell.baseline_usd, ledger.baseline_usd);
+    if cell.utc_day < day {
+        return Some(format!(
+            "loss baseline: of day {} in the engine's cell, of day {day} in the ledger",
+            cell.utc_day
+        ));
+    }
+    (cell.utc_day == day && ours != theirs)
+        .then(|| format!("loss baseline of day {day}: {ours} USD in the engine's cell, {theirs} USD in the ledger"))
+}
+
 /// The cell's state with everything stricter that the ledger says: what a start must go on from.
 #[must_use]
 pub fn stricter(durable: &Durable, ledger: &LatchRows) -> Durable {
@@ -269,6 +311,7 @@ fn cause(word: &str) -> KillCause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Usd;
 
     /// Every state of one latch in the cell.
     fn cells(latch: Latch) -> Vec<Durable> {
@@ -358,6 +401,29 @@ mod tests {
                 assert_eq!(compare(&durable, &rows_of(&durable, 9)), [], "{durable:?}");
                 assert_eq!(stricter(&durable, &rows_of(&durable, 9)), durable);
             }
+        }
+    }
+
+    #[test]
+    fn a_loss_baseline_that_restricts_more_in_the_ledger_is_a_conflict_and_a_new_day_is_none() {
+        use crate::ids::Epoch;
+        use crate::report::LossBreach;
+        let breach = Some(LossBreach { equity_usd: Usd::whole(7), epoch: Epoch(1) });
+        let day = |utc_day, usd, breach| LossDay { utc_day, baseline_usd: Usd::whole(usd), breach };
+        let cases = [
+            ("the same", day(5, 10, None), day(5, 10, None), None),
+            ("a new day", day(6, 12, None), day(5, 10, None), None),
+            ("reached in both", day(5, 10, breach), day(5, 10, breach), None),
+            ("reached in the cell: it holds by itself", day(5, 10, breach), day(5, 10, None), None),
+            ("reached in the ledger", day(5, 10, None), day(5, 10, breach), Some("loss limit: reached")),
+            ("reached in the ledger, days ago", day(9, 10, None), day(5, 10, breach), Some("loss limit: reached")),
+            ("another baseline", day(5, 10, None), day(5, 12, None), Some("loss baseline of day 5")),
+            ("an older cell", day(4, 10, None), day(5, 10, None), Some("loss baseline: of day 4")),
+        ];
+        for (name, cell, ledger, expect) in cases {
+            let found = compare_loss(&cell, &ledger);
+            assert_eq!(found.is_some(), expect.is_some(), "{name}");
+            assert!(found.is_none_or(|words| words.starts_with(expect.unwrap_or("?"))), "{name}");
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Machine {
     standing: Option<Standing>,
     /// A restart might forget a latch: the disk does not take it.
     unsaved: bool,
+    /// The ledger does not take what is recorded in it.
+    unledgered: bool,
     emergency_until: Option<Tick>,
     ipc_broken_until: Option<Tick>,
     lease: Lease,
@@ -152,6 +154,7 @@ impl Machine {
             limit_hit: None,
             standing: None,
             unsaved: false,
+            unledgered: false,
             emergency_until: None,
             ipc_broken_until: None,
             lease: Lease::Revoked,
@@ -200,6 +203,9 @@ impl Machine {
     fn begin(&mut self, now: Tick, out: &mut Vec<Action>) {
         if self.durable.emergency {
             self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
+        }
+        if let Some(words) = &self.durable.disagreement {
+            out.push(Action::Log { text: format!("records disagreed, the stricter holds: {words}") });
         }
         if self.durable.to_reduce().is_some() {
             out.push(Action::Log { text: "an earlier tree left a kill or an unproven job: taken up".into() });
@@ -267,6 +273,12 @@ impl Machine {
             Event::DeadMan(report) => self.dead_man = Some(report),
             Event::Duty(duty) => self.take_over(&duty, out),
             Event::Latches { on_disk } => self.unsaved = !on_disk,
+            Event::Ledger { on_disk } => self.unledgered = !on_disk,
+            Event::Disagreement { detail } => {
+                out.push(Action::Log { text: format!("records disagree: {detail}") });
+                self.durable.disagree(&detail);
+                out.push(Action::Persist);
+            }
             Event::EmergencyReduceOnly => {
                 self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
                 self.durable.emergency = true;
@@ -345,7 +357,8 @@ impl Machine {
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
             capital_used_up: stands(StandingCause::Capital),
-            journal_unavailable: !journal_good || self.unsaved,
+            journal_unavailable: !journal_good || self.unsaved || self.unledgered,
+            records_disagree: self.durable.disagreement.is_some(),
             input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }

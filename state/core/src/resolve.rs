@@ -35,6 +35,8 @@ pub struct Inputs {
     pub capital_used_up: bool,
     /// The decision journal is unhealthy, or its health is unknown.
     pub journal_unavailable: bool,
+    /// Records of the same thing disagreed, and no operator has resumed since.
+    pub records_disagree: bool,
     /// Market or account data are missing or stale.
     pub input_missing: bool,
     /// The tree is being stopped.
@@ -67,6 +69,7 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
         ModeReason::ReduceonlyOpenPermissionLatched => inputs.latched,
         ModeReason::ReduceonlyCortexForceReduceOnly => inputs.limit_hit,
         ModeReason::ReduceonlyIntentLedgerUnavailable => inputs.journal_unavailable,
+        ModeReason::ReduceonlyEvidenceChainNotGreen => inputs.records_disagree,
         ModeReason::ReduceonlyRiskstateDegraded => degraded,
         ModeReason::ReduceonlyMarginMmUtilHigh => inputs.capital_used_up,
         ModeReason::ReduceonlyInputMissingOrStale => inputs.input_missing,
@@ -83,7 +86,6 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
         | ModeReason::ReduceonlyExposureHold
         | ModeReason::ReduceonlyBunkerModeActive
         | ModeReason::ReduceonlyF1CertInvalid
-        | ModeReason::ReduceonlyEvidenceChainNotGreen
         | ModeReason::ReduceonlyFeeModelHardStale
         | ModeReason::ReduceonlyPolicyStale
         | ModeReason::ReduceonlyWatchdogUnconfirmed
@@ -120,12 +122,13 @@ mod tests {
             stopping: bit(12),
             latches_lost: bit(13),
             capital_used_up: bit(14),
+            records_disagree: bit(15),
         }
     }
 
     #[test]
     fn active_only_when_nothing_at_all_restricts() {
-        for bits in 0..1 << 15 {
+        for bits in 0..1 << 16 {
             let verdict = resolve(&inputs(bits));
             assert_eq!(verdict.mode == TradingMode::Active, bits == 0, "INV-4 broken by {bits:b}");
             assert_eq!(verdict.reasons.is_empty(), bits == 0, "{bits:b}");
@@ -136,8 +139,8 @@ mod tests {
 
     #[test]
     fn one_more_restriction_never_relaxes() {
-        for bits in 0..1_u32 << 15 {
-            for extra in 0..15 {
+        for bits in 0..1_u32 << 16 {
+            for extra in 0..16 {
                 assert!(resolve(&inputs(bits | 1 << extra)).mode >= resolve(&inputs(bits)).mode);
             }
         }

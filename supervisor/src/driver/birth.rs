@@ -5,11 +5,12 @@ use crate::error::SupervisorError;
 use crate::instance::Ownership;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
+use crate::perform::ledger::Bookkeeper;
 use crate::perform::replies::Replies;
 use crate::source::peers::Roll;
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE};
-use crate::{Launch, leftovers, os, takeover};
+use crate::{Launch, leftovers, os, records, takeover};
 use holdfast_core::durable::Durable;
 use holdfast_core::ids::Role;
 use holdfast_core::machine::{Machine, Tree};
@@ -17,7 +18,7 @@ use holdfast_core::permit::PermitKey;
 use holdfast_core::registry::Profile;
 use holdfast_core::report::JobKind;
 use holdfast_core::time::{Span, Tick};
-use holdfast_ipc::bootstrap::{Home, Token};
+use holdfast_ipc::bootstrap::Token;
 use holdfast_ipc::clock;
 use holdfast_ipc::listen::Door;
 use holdfast_ipc::permit::PermitWriter;
@@ -34,7 +35,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
     let used = durable.is_some();
-    let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
+    let (book, mut durable) = records::settle(&launch.home, durable)?;
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
     durable.configure_operator(operator_period(&launch), clock::wall_ms());
@@ -51,9 +52,10 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
         let ownership = Arc::new(ownership);
-        let mut driver = Driver::new(launch, ownership.clone(), cell, durable, inputs)?;
+        let mut driver = Driver::new(launch, ownership.clone(), cell, durable, book, inputs)?;
         ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
+        driver.book.finish(Duration::from_secs(5)).await;
         let written = driver.keeper.finish(Duration::from_secs(5)).await;
         driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");
@@ -66,33 +68,13 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     result
 }
 
-/// An empty cell in a home that has traded is a loss, not a beginning.
-fn first_or_lost(home: &Home) -> Durable {
-    let traces = [
-        home.decisions(),
-        home.engine_cell(),
-        home.engine_nonce(),
-        home.deadman_nonce(),
-        home.deadman_cell(),
-        home.venue().join("orders.jsonl"),
-        home.venue().join("books.json"),
-        home.venue().join("books.jsonl"),
-    ];
-    match traces.iter().find(|trace| trace.exists()) {
-        None => Durable::fresh(),
-        Some(trace) => {
-            tracing::error!(trace = %trace.display(), "this home was used, but its latches are gone: starting killed");
-            Durable::lost(clock::wall_ms())
-        }
-    }
-}
-
 impl Driver {
     pub(super) fn new(
         launch: Launch,
         ownership: Arc<Ownership>,
         cell: Cell<Durable>,
         durable: Durable,
+        book: Bookkeeper,
         inputs: mpsc::Sender<Input>,
     ) -> Result<Self, SupervisorError> {
         let home = &launch.home;
@@ -126,6 +108,8 @@ impl Driver {
             permit,
             permit_key: PermitKey::new(os::random()?),
             keeper,
+            book,
+            ledger_told: true,
             replies: Replies::default(),
             orders_taken: 0,
             look_at: Tick(0),

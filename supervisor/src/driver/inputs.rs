@@ -128,6 +128,12 @@ impl Driver {
             FromWorker::Journal(health) => Event::Journal(health),
             FromWorker::LimitHit { detail } => Event::LimitHit { detail },
             FromWorker::Standing(standing) => Event::Standing(standing),
+            FromWorker::Baseline(day) => {
+                let conflict = self.book.baseline(clock::wall_ms(), &day);
+                self.record();
+                let Some(detail) = conflict else { return };
+                Event::Disagreement { detail }
+            }
             FromWorker::Job(progress) => Event::Job(progress),
             FromWorker::DeadMan(report) => Event::DeadMan(report),
             FromWorker::Duty(duty) => {

@@ -20,6 +20,7 @@ impl Driver {
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
             latches_on_disk: self.keeper.healthy(now),
+            ledger_on_disk: self.ledger_told,
             stuck,
         };
         publish::document(&self.machine, &facts, now)

@@ -183,9 +183,11 @@ const fn may_say(role: Role, message: &FromWorker) -> bool {
         FromWorker::Market(_) | FromWorker::AccountUnknown { .. } => matches!(role, Role::Sensor),
         FromWorker::Account(_) => matches!(role, Role::Sensor | Role::Deadman),
         FromWorker::Trip(_) => matches!(role, Role::Sensor | Role::Engine),
-        FromWorker::Reconciled(_) | FromWorker::Journal(_) | FromWorker::LimitHit { .. } | FromWorker::Standing(_) => {
-            matches!(role, Role::Engine)
-        }
+        FromWorker::Reconciled(_)
+        | FromWorker::Journal(_)
+        | FromWorker::LimitHit { .. }
+        | FromWorker::Standing(_)
+        | FromWorker::Baseline(_) => matches!(role, Role::Engine),
         FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) => matches!(role, Role::Deadman),
         FromWorker::EmergencyReduceOnly {} => matches!(role, Role::Api),
     }
@@ -204,6 +206,7 @@ const fn kind_of(message: &FromWorker) -> &'static str {
         FromWorker::Journal(_) => "journal",
         FromWorker::LimitHit { .. } => "limit_hit",
         FromWorker::Standing(_) => "standing",
+        FromWorker::Baseline(_) => "baseline",
         FromWorker::Job(_) => "job",
         FromWorker::DeadMan(_) => "dead_man",
         FromWorker::Duty(_) => "duty",

@@ -149,7 +149,7 @@ fn own(mut connection: Connection, path: &Path, jobs: &Receiver<Job>, shared: &S
             Err(LedgerError::Latched { path: path.to_owned(), why: latched.error.unwrap_or_default() })
         } else {
             let result = write::commit(&mut connection, path, &job.records);
-            settle(&mut lock(shared), job.at_ms, result.as_ref().err());
+            settle(&mut lock(shared), job.at_ms, job.answer.is_some(), result.as_ref().err());
             result
         };
         shared.queued.fetch_sub(1, Ordering::SeqCst);
@@ -163,11 +163,11 @@ fn own(mut connection: Connection, path: &Path, jobs: &Receiver<Job>, shared: &S
     drop(right);
 }
 
-fn settle(health: &mut Health, at_ms: u64, error: Option<&LedgerError>) {
+fn settle(health: &mut Health, at_ms: u64, waited_for: bool, error: Option<&LedgerError>) {
     match error {
         None => *health = Health::default(),
-        // A rule was broken by the caller: the ledger is as well as before.
-        Some(LedgerError::Refused { .. }) => {}
+        // A rule was broken by the caller, who hears it: the ledger is as well as before.
+        Some(LedgerError::Refused { .. }) if waited_for => {}
         Some(error) => {
             health.failing_since_ms.get_or_insert(at_ms);
             health.latched |= error.is_final();

@@ -1,6 +1,7 @@
 //! What goes out: health, limits, and the story of each bar.
 
 use super::{HEALTH_EVERY, Shell};
+use crate::loss::Guard;
 use crate::mind::Draft;
 use holdfast_core::registry::RejectReason;
 use holdfast_core::time::Tick;
@@ -20,6 +21,14 @@ impl Shell {
             && let Some(detail) = self.limit()
         {
             self.limit_told = self.link.report(FromWorker::LimitHit { detail });
+        }
+        // Only what is on our own disk is told: nobody is to remember more than we do.
+        let day = self.mind.guard().filter(|_| !self.mind.guard_unstored()).and_then(Guard::told);
+        if let Some(day) = day
+            && self.baseline_told != Some(day)
+            && self.link.report(FromWorker::Baseline(day))
+        {
+            self.baseline_told = Some(day);
         }
         let standing = self.mind.standing(now);
         if self.teller.due(standing.as_ref(), now) && self.link.report(FromWorker::Standing(standing.clone())) {

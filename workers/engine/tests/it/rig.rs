@@ -4,7 +4,7 @@ use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::limits::PERMIT_LEASE;
 use holdfast_core::money::{Px, Sz};
 use holdfast_core::permit::{Grant, PermitKey};
-use holdfast_core::report::{AccountView, JournalHealth, MarketState, Standing};
+use holdfast_core::report::{AccountView, JournalHealth, LossDay, MarketState, Standing};
 use holdfast_core::time::Span;
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
 use holdfast_ipc::clock;
@@ -258,6 +258,7 @@ pub struct Said {
     pub limits: Vec<String>,
     /// The standing cause last told, after the first word about it.
     pub standing: Option<Option<Standing>>,
+    pub baselines: Vec<LossDay>,
     pub progress: u64,
     pub ended: bool,
 }
@@ -328,6 +329,7 @@ impl Engine {
                     FromWorker::Trip(trip) => said.trips.push(trip.detail),
                     FromWorker::LimitHit { detail } => said.limits.push(detail),
                     FromWorker::Standing(standing) => said.standing = Some(standing),
+                    FromWorker::Baseline(day) => said.baselines.push(day),
                     FromWorker::Beat { progress, .. } => said.progress = progress,
                     other => panic!("an engine does not say {other:?}"),
                 }
