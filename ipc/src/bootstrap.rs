@@ -163,6 +163,14 @@ impl Home {
         engine_cell = "data/engine.cell";
         /// The decision journal.
         decisions = "data/decisions.jsonl";
+        /// The ledger.
+        ledger = "data/holdfast.sqlite";
+        /// There when the state was exported: nothing starts here any more.
+        exported = "data/EXPORTED";
+        /// There between an import and the first start.
+        import_record = "data/import.json";
+        /// Reports about runs.
+        reports = "reports";
         /// The engine signer's last nonce.
         engine_nonce = "data/engine.nonce";
         /// Deadman's signer's last nonce.

@@ -5,7 +5,7 @@ use holdfast_core::duty::Duty;
 use holdfast_core::ids::{Epoch, Generation, Role};
 pub use holdfast_core::message::ToWorker;
 use holdfast_core::report::{
-    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, MarketHealth, ReconcileReport, Standing,
+    AccountView, DeadManReport, JobProgress, JournalHealth, LatchTrip, LossDay, MarketHealth, ReconcileReport, Standing,
 };
 use holdfast_core::time::Tick;
 use holdfast_core::trade::Trade;
@@ -75,6 +75,8 @@ pub enum FromWorker {
     Standing(Option<Standing>),
     /// Engine: something of its trading to be recorded.
     Record(Box<Trade>),
+    /// Engine: the day's loss baseline, as its own cell has it.
+    Baseline(LossDay),
     /// Deadman: progress of a reduce job.
     Job(JobProgress),
     /// Deadman: the venue's own switch.

@@ -56,6 +56,39 @@ pub(crate) fn prepare(home: &Home, settings: &Settings) -> Result<String, Troubl
     Ok(wanted.account)
 }
 
+/// The account's address as registered here; `None` when there is no registration that can be read.
+pub(crate) fn known(home: &Home) -> Option<String> {
+    read(&home.venue_account()).ok().flatten().map(|known| known.account)
+}
+
+/// How the key files here fit the registration.
+#[derive(Debug, Default)]
+pub(crate) struct KeysHere {
+    /// Files that are not there.
+    pub(crate) missing: Vec<&'static str>,
+    /// Files that hold another key than the registered one.
+    pub(crate) strangers: Vec<&'static str>,
+}
+
+/// Looks at the key files; makes nothing.
+pub(crate) fn keys_here(home: &Home) -> Result<KeysHere, Trouble> {
+    let known = read(&home.venue_account())?;
+    let mut here = KeysHere::default();
+    let registered = known.as_ref();
+    for (name, path, address) in [
+        ("account.key", home.keys().join("account.key"), registered.map(|known| &known.account)),
+        ("engine.key", home.engine_key(), registered.map(|known| &known.agents.engine)),
+        ("deadman.key", home.deadman_key(), registered.map(|known| &known.agents.deadman)),
+    ] {
+        if !path.exists() {
+            here.missing.push(name);
+        } else if address != Some(&load(&path)?) {
+            here.strangers.push(name);
+        }
+    }
+    Ok(here)
+}
+
 /// Refuses one key in both places: the two share one set of nonces at the venue then, and an engine that runs wild
 /// could make deadman's closing orders invalid. Absent keys are fine; nothing is made.
 pub(crate) fn distinct(home: &Home) -> Result<(), Trouble> {

@@ -81,6 +81,12 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Examine this host and home; redacted, so it can be pasted
     Doctor,
+    /// Copy this home's state into a bundle, check one, bring one back; works while the engine runs
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Move the engine to another host: its state goes, and this home does not start again
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Answer questions about signing and number forms, one JSON value per line; needs no home
     #[command(subcommand)]
     Probe(ProbeCommand),
@@ -280,6 +286,66 @@ pub(crate) struct ExportArgs {
     /// The raw lines of all segments as one file, for any verifier of such a log
     #[arg(long, conflicts_with_all = ["from", "to", "types", "limit", "public"])]
     pub(crate) single_file: bool,
+}
+
+/// The `backup` commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Write a bundle; keys are never in it
+    Create(BundleArgs),
+    /// Is every byte of a bundle as it was?
+    Verify {
+        /// The bundle
+        path: PathBuf,
+    },
+    /// Lay a bundle out as a stopped home
+    Restore(ImportArgs),
+}
+
+/// The `migrate` commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Write a bundle of a stopped engine; this home does not start again
+    Export(BundleArgs),
+    /// Is every byte of a bundle as it was?
+    Verify {
+        /// The bundle
+        path: PathBuf,
+    },
+    /// Lay a bundle out as a stopped home
+    Import(ImportArgs),
+    /// Go through the list between an import and the first start
+    Check,
+    /// Let this home start again after an export: the bundle is destroyed or never to be used
+    Reopen {
+        /// The bundle's id, as the refused start names it
+        #[arg(long = "i-will-not-use", value_name = "BUNDLE_ID")]
+        bundle: String,
+    },
+}
+
+/// Flags of making a bundle.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The bundle: a folder that does not exist yet
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: PathBuf,
+    /// Take the logs along
+    #[arg(long)]
+    pub(crate) logs: bool,
+}
+
+/// Flags of taking a bundle in.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The bundle
+    pub(crate) path: PathBuf,
+    /// The new home, absent or empty, instead of --home
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// The source of a backup may have gone on; both must not trade
+    #[arg(long)]
+    pub(crate) accept_fork: bool,
 }
 
 /// The `probe` commands.

@@ -6,7 +6,7 @@ use crate::cli::{BUILD_ID, MarketArgs};
 use crate::error::Trouble;
 use crate::link::{self, Seen};
 use crate::out::{Out, Tone, plain};
-use crate::{account, config, home};
+use crate::{account, carry, config, home};
 use holdfast_core::limits::HOME_PATH_BYTES_MAX;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_supervisor::instance::{self, Instance};
@@ -71,7 +71,7 @@ pub(crate) fn doctor(out: Out, home: &Home) -> Result<u8, Trouble> {
     checks.extend([paths(home), sockets(home, &seen), disk(home), room(home), configuration(home)]);
     checks.extend(keys(home));
     checks.push(lock(home, &seen));
-    checks.push(latched(home));
+    checks.extend([latched(home), moved(home)]);
     checks.extend(tree::tree(&seen));
     checks.push(venue);
     for check in &mut checks {
@@ -231,6 +231,14 @@ fn lock_alone(home: &Home, instance: Instance) -> Check {
         Instance::Unknown { why } => {
             fail("instance", why, "engine status; if nothing runs, remove run/supervisor.pid by hand")
         }
+    }
+}
+
+fn moved(home: &Home) -> Check {
+    match carry::admit(home) {
+        Ok(None) => ok("moves", "not exported, and no import waits for its first start"),
+        Ok(Some(_)) => warn("moves", "imported and not started yet; its checklist passes", "engine start"),
+        Err(trouble) => fail("moves", trouble.to_string(), trouble.next()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod carry;
 mod cli;
 mod config;
 mod doctor;
@@ -62,6 +63,8 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
         | Command::Config(_)
         | Command::Audit(_)
         | Command::Doctor
+        | Command::Backup(_)
+        | Command::Migrate(_)
         | Command::Supervise(_) => home::resolve(cli.home)?,
     };
     match cli.command {
@@ -79,6 +82,8 @@ fn dispatch(out: Out, cli: Cli) -> Result<u8, Trouble> {
         Command::Config(command) => config::command::run(out, &home, &command),
         Command::Audit(command) => audit::run(out, &home, &command),
         Command::Doctor => doctor::doctor(out, &home),
+        Command::Backup(command) => carry::backup(out, &home, &command),
+        Command::Migrate(command) => carry::migrate(out, &home, &command),
         Command::Supervise(flags) => run::detach::supervise(&home, &flags),
         // Returned above.
         Command::Worker { .. } | Command::Probe(_) | Command::Completions { .. } => Ok(error::USAGE),

@@ -12,6 +12,7 @@ use crate::os::process::Process;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
 use crate::perform::journal::Journal;
+use crate::perform::ledger::Bookkeeper;
 use crate::perform::replies::{Replies, Safe};
 use crate::source::Input;
 use crate::source::peers::{PeerId, Roll};
@@ -29,6 +30,7 @@ use holdfast_core::report::BusHealth;
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::bootstrap::Token;
 use holdfast_ipc::clock;
+use holdfast_ipc::message::ToWorker;
 use holdfast_ipc::permit::PermitWriter;
 use holdfast_store::Keeper;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -74,6 +76,7 @@ struct Driver {
     permit_key: PermitKey,
     keeper: Keeper<Durable>,
     journal: Journal,
+    book: Bookkeeper,
     replies: Replies,
     orders_taken: u64,
     /// When files that are orders are looked for again.
@@ -100,6 +103,8 @@ struct Driver {
     latches_told: bool,
     /// What it was told last of the runtime bus.
     bus_told: Option<BusHealth>,
+    /// What the judge was told last of the ledger.
+    ledger_told: bool,
     finished: bool,
 }
 
@@ -110,6 +115,7 @@ impl Driver {
         for request in std::mem::take(&mut self.waiting) {
             self.ordered(request);
         }
+        self.record();
         self.wake();
         while !self.finished {
             let now = clock::now();
@@ -154,6 +160,11 @@ impl Driver {
             self.step(Event::Latches { on_disk });
         }
         self.mind_the_bus(now);
+        let on_disk = self.book.on_disk(now, clock::wall_ms(), self.machine.durable());
+        if on_disk != self.ledger_told {
+            self.ledger_told = on_disk;
+            self.step(Event::Ledger { on_disk });
+        }
     }
 
     fn mind_the_bus(&mut self, now: Tick) {
@@ -190,8 +201,16 @@ impl Driver {
             Action::Grant { deadline } => self.grant(deadline),
             Action::Spawn { role, generation } => follow_up.push_back(self.spawn(role, generation)),
             Action::Kill { role } => self.kill(role),
-            Action::Tell { role, what } => self.tell(role, &what),
-            Action::Persist => self.keeper.store(clock::now(), self.machine.durable().clone()),
+            Action::Tell { role, what } => {
+                if matches!(what, ToWorker::Acknowledge {}) {
+                    self.book.lifted(clock::wall_ms());
+                }
+                self.tell(role, &what);
+            }
+            Action::Persist => {
+                self.keeper.store(clock::now(), self.machine.durable().clone());
+                self.record();
+            }
             Action::Record(record) => self.journal.record(&record),
             Action::Reply { id, reply, last, after_persist } => {
                 let after = after_persist.then(|| Safe { latches: &self.keeper, recorded: self.journal.pledge() });
@@ -205,6 +224,11 @@ impl Driver {
             Action::Log { text } => tracing::info!("{text}"),
             Action::Finish => self.finished = true,
         }
+    }
+
+    /// The ledger, after the cell.
+    fn record(&mut self) {
+        self.book.note(clock::now(), clock::wall_ms(), self.machine.durable());
     }
 
     fn grant(&mut self, deadline: Tick) {

@@ -26,6 +26,13 @@ pub enum SupervisorError {
     /// The durable state cannot be used.
     #[error("{0}")]
     Cell(#[from] holdfast_store::CellError),
+    /// The ledger cannot be used. It is never replaced in silence: what it records of latches would be gone.
+    #[error(
+        "{0}; nothing was started, and what is open on the venue is watched only by its own dead-man switch; import the last \
+         good bundle (`engine migrate import`, `engine backup restore`), or move the file away and start: then nothing \
+         opens until `engine resume`"
+    )]
+    Ledger(#[from] holdfast_store::ledger::LedgerError),
     /// A socket cannot be opened.
     #[error("{0}")]
     Ipc(#[from] holdfast_ipc::IpcError),

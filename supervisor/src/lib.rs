@@ -9,6 +9,7 @@ pub mod instance;
 mod leftovers;
 mod os;
 mod perform;
+mod records;
 mod source;
 mod takeover;
 

@@ -4,6 +4,7 @@ pub(crate) mod aside;
 pub(crate) mod clerk;
 pub(crate) mod cycle;
 pub(crate) mod journal;
+pub(crate) mod ledger;
 pub(crate) mod publish;
 pub(crate) mod replies;
 pub(crate) mod spawn;

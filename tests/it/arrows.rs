@@ -38,6 +38,7 @@ const CAPABILITIES: &[(&str, &[&str])] = &[
     ("axum", &["holdfast-api", "holdfast-paper-venue"]),
     ("clap", &["holdfast"]),
     ("tokio-postgres", &["holdfast-mirror"]),
+    ("rusqlite", &["holdfast-store"]),
     ("sd-notify", &["holdfast-supervisor"]),
     ("interprocess", &["holdfast-ipc", "holdfast-supervisor"]),
 ];

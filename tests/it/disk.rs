@@ -121,6 +121,7 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     trading(tree);
     let doc = tree.status();
     assert!(doc.journal.durable && doc.decisions.durable, "{doc:#?}");
+    until("records of the latches that agree", s(10), || crate::ledger::agree(&tree.home).then_some(()));
     assert!(now() > killed);
     tree.witness().check_openings();
 }

@@ -3,7 +3,7 @@
 use crate::cli::{BUILD_ID, MarketArgs, VERSION};
 use crate::error::{CONFIG, FAILED, Trouble};
 use crate::out::Out;
-use crate::{account, config, home};
+use crate::{account, carry, config, home};
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::settings::Settings;
 use holdfast_supervisor::Launch;
@@ -70,6 +70,7 @@ pub(crate) fn supervise(home: &Home, flags: &MarketArgs) -> Result<u8, Trouble> 
     let loaded = config::load(home, flags)?;
     config::runnable(&loaded.settings)?;
     home::prepare(home)?;
+    carry::admit(home)?;
     let account = account::prepare(home, &loaded.settings)?;
     Ok(live(home, loaded.settings, account))
 }

@@ -9,7 +9,7 @@ use crate::error::Trouble;
 use crate::link::{self, Seen};
 use crate::out::{Out, Tone, plain};
 use crate::status::{fenced, tone, worker_line};
-use crate::{account, config, home, logs, preflight};
+use crate::{account, carry, config, home, logs, preflight};
 use holdfast_core::registry::{ModeReason, Profile, TradingMode};
 use holdfast_core::status::{StatusDoc, WorkerStatus};
 use holdfast_core::time::{Span, Tick};
@@ -52,6 +52,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     if home::exists(home)? && settled(home)? {
         return already();
     }
+    carry::admit(home)?;
     let mut loaded = config::load(home, &args.market)?;
     config::runnable(&loaded.settings)?;
     preflight::market(&mut loaded)?;
@@ -60,8 +61,13 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     if settled(home)? {
         return already();
     }
+    // Looked at again: an export may have been under way while waiting for the turn.
+    let import = carry::admit(home)?;
     preflight::ports(&loaded)?;
     let account = account::prepare(home, &loaded.settings)?;
+    if let Some(import) = &import {
+        carry::admitted(out, home, import)?;
+    }
     if args.foreground {
         drop(turn);
         out.note(&format!("supervising {} in the foreground; Ctrl-C stops it in order", home.root().display()));

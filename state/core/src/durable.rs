@@ -60,6 +60,9 @@ pub struct Durable {
     pub owed: Option<JobKind>,
     /// Emergency reduce-only was raised and its cooldown had not ended; a restart re-arms the full cooldown.
     pub emergency: bool,
+    /// Records of the same thing disagreed at a start, in words: no opening until the operator resumes.
+    #[serde(default)]
+    pub disagreement: Option<String>,
     /// When the operator must have checked in, wall-clock milliseconds.
     pub operator_expires_wall_ms: Option<u64>,
     /// Deaths per role, indexed by [`Role::index`].
@@ -79,6 +82,7 @@ impl Durable {
             paused_since_wall_ms: None,
             owed: None,
             emergency: false,
+            disagreement: None,
             operator_expires_wall_ms: None,
             deaths: Default::default(),
             written_by: String::new(),
@@ -113,6 +117,16 @@ impl Durable {
     /// A reduce job is owed from here on; a stronger one that is owed already stays.
     pub fn owe(&mut self, kind: JobKind) {
         self.owed = Some(kind.stronger(self.owed));
+    }
+
+    /// Two records of the same thing disagree. The first words stay, as many as fit into any cell.
+    pub fn disagree(&mut self, words: &str) {
+        let told = self.disagreement.get_or_insert_with(String::new);
+        if !told.is_empty() {
+            told.push_str("; ");
+        }
+        told.push_str(words);
+        *told = told.chars().take(KILL_REASON_CHARS_MAX).collect();
     }
 
     /// What is to be reached for everything that is latched or owed, if anything is.
@@ -213,7 +227,9 @@ mod tests {
         assert_eq!(durable.paused_since_wall_ms, Some(5));
         let endless = "\u{1}".repeat(100_000);
         let kill = KillLatch::new(0, KillCause::Operator, Some(&endless), Flatten);
-        let durable = Durable { kill: Some(kill), ..Durable::lost(1) };
+        let mut durable = Durable { kill: Some(kill), ..Durable::lost(1) };
+        durable.disagree(&endless);
+        durable.disagree("more");
         let fits = serde_json::to_vec(&durable).unwrap().len() <= crate::slot::PAYLOAD_MAX;
         assert!(fits, "a kill with many words is written down all the same");
     }

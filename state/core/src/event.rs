@@ -96,6 +96,16 @@ pub enum Event {
     },
     /// Whether what happens is written down on the runtime bus.
     Bus(BusHealth),
+    /// Whether the ledger takes what is recorded in it.
+    Ledger {
+        /// It does, and in time.
+        on_disk: bool,
+    },
+    /// Two records of the same thing disagree: no opening until an operator has seen it.
+    Disagreement {
+        /// Which, for people.
+        detail: String,
+    },
     /// Somebody asked for emergency reduce-only.
     EmergencyReduceOnly,
     /// An operator command.

@@ -24,6 +24,7 @@ extern crate alloc;
 
 pub mod checksum;
 pub mod command;
+pub mod conflict;
 pub mod drain;
 pub mod durable;
 pub mod duty;

@@ -79,6 +79,12 @@ pub const HOME_PATH_BYTES_MAX: usize = 80;
 pub const KILL_REASON_CHARS_MAX: usize = 500;
 /// One slot of a two-slot durable cell, in bytes.
 pub const SLOT_BYTES: usize = 8192;
+/// Writes waiting for the ledger's one writer; a full queue is told to the caller, never waited for.
+pub const LEDGER_QUEUE_MAX: usize = 256;
+/// Records of one ledger transaction.
+pub const LEDGER_BATCH_MAX: usize = 256;
+/// Largest ledger row, in bytes.
+pub const LEDGER_ROW_MAX: usize = 256 * 1024;
 
 const _: () = assert!(PERMIT_LEASE.0 > 2 * TICK.0 + TICK.0 / 2, "a lease outlives two ticks and a scheduling slip");
 const _: () = assert!(BEAT_LATE.0 > 2 * TICK.0, "one lost beat does not restrict");

@@ -107,6 +107,8 @@ pub struct Machine {
     bus: BusHealth,
     /// What was last written down.
     minutes: Minutes,
+    /// The ledger does not take what is recorded in it.
+    unledgered: bool,
     emergency_until: Option<Tick>,
     ipc_broken_until: Option<Tick>,
     lease: Lease,
@@ -163,6 +165,7 @@ impl Machine {
             unsaved: false,
             bus: BusHealth::Unavailable { why: "not opened yet".into() },
             minutes: Minutes::default(),
+            unledgered: false,
             emergency_until: None,
             ipc_broken_until: None,
             lease: Lease::Revoked,
@@ -211,6 +214,9 @@ impl Machine {
     fn begin(&mut self, now: Tick, out: &mut Vec<Action>) {
         if self.durable.emergency {
             self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
+        }
+        if let Some(words) = &self.durable.disagreement {
+            out.push(Action::Log { text: format!("records disagreed, the stricter holds: {words}") });
         }
         if self.durable.to_reduce().is_some() {
             out.push(Action::Log { text: "an earlier tree left a kill or an unproven job: taken up".into() });
@@ -282,6 +288,12 @@ impl Machine {
             Event::Duty(duty) => self.take_over(&duty, out),
             Event::Latches { on_disk } => self.unsaved = !on_disk,
             Event::Bus(health) => self.bus = health,
+            Event::Ledger { on_disk } => self.unledgered = !on_disk,
+            Event::Disagreement { detail } => {
+                out.push(Action::Log { text: format!("records disagree: {detail}") });
+                self.durable.disagree(&detail);
+                out.push(Action::Persist);
+            }
             Event::EmergencyReduceOnly => {
                 self.emergency_until = Some(now.after(EMERGENCY_COOLDOWN));
                 self.durable.emergency = true;
@@ -364,8 +376,12 @@ impl Machine {
             latched: !self.latch.is_empty(),
             limit_hit: self.limit_hit.is_some(),
             capital_used_up: stands(StandingCause::Capital),
-            journal_unavailable: !journal_good || self.unsaved || matches!(self.bus, BusHealth::Unavailable { .. }),
+            journal_unavailable: !journal_good
+                || self.unsaved
+                || self.unledgered
+                || matches!(self.bus, BusHealth::Unavailable { .. }),
             evidence_broken: matches!(self.bus, BusHealth::Refused { .. }),
+            records_disagree: self.durable.disagreement.is_some(),
             input_missing: !self.market_fresh(now) || !self.account_fresh(now),
             stopping: matches!(self.phase, Phase::StopAfterFlat | Phase::Stopping | Phase::Finished),
         }

@@ -140,6 +140,11 @@ fn positive(value: &Decimal) -> Result<(), BadNumber> {
 }
 
 quantity!(
+    /// An exact decimal whose unit the field says (BTC, BTC per EH and day, PH/s, …), with a sign.
+    Amount,
+    any
+);
+quantity!(
     /// A price in USD per coin; always above zero.
     Px, positive
 );

@@ -3,7 +3,7 @@
 //! A reading says when it was taken; whether it is still fresh is decided where it is used.
 
 use crate::checksum::Checksum;
-use crate::ids::JobId;
+use crate::ids::{Epoch, JobId};
 use crate::money::{Px, Sz, Szi, Usd};
 use crate::registry::{LatchReason, VenueDeadMan};
 use crate::time::Tick;
@@ -27,6 +27,28 @@ pub struct PositionView {
     pub mark_px: Option<Px>,
     /// Notional in USD at the venue's mark.
     pub notional_usd: Usd,
+}
+
+/// The day's baseline of the loss limit, as the engine's own cell has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossDay {
+    /// Days since 1970-01-01 UTC.
+    pub utc_day: u64,
+    /// Equity at the day's first reading.
+    pub baseline_usd: Usd,
+    /// The limit was reached, and nobody has resumed since.
+    pub breach: Option<LossBreach>,
+}
+
+/// A loss limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossBreach {
+    /// The equity that reached it.
+    pub equity_usd: Usd,
+    /// Epoch it happened under.
+    pub epoch: Epoch,
 }
 
 /// One order resting on the venue.

@@ -37,6 +37,8 @@ pub struct Inputs {
     pub journal_unavailable: bool,
     /// The runtime bus does not verify.
     pub evidence_broken: bool,
+    /// Records of the same thing disagreed, and no operator has resumed since.
+    pub records_disagree: bool,
     /// Market or account data are missing or stale.
     pub input_missing: bool,
     /// The tree is being stopped.
@@ -73,7 +75,7 @@ pub fn resolve(inputs: &Inputs) -> Verdict {
         ModeReason::ReduceonlyOpenPermissionLatched => inputs.latched,
         ModeReason::ReduceonlyCortexForceReduceOnly => inputs.limit_hit,
         ModeReason::ReduceonlyIntentLedgerUnavailable => inputs.journal_unavailable,
-        ModeReason::ReduceonlyEvidenceChainNotGreen => inputs.evidence_broken,
+        ModeReason::ReduceonlyEvidenceChainNotGreen => inputs.evidence_broken || inputs.records_disagree,
         ModeReason::ReduceonlyRiskstateDegraded => degraded,
         ModeReason::ReduceonlyMarginMmUtilHigh => inputs.capital_used_up,
         ModeReason::ReduceonlyInputMissingOrStale => inputs.input_missing,
@@ -127,6 +129,7 @@ mod tests {
             latches_lost: bit(13),
             capital_used_up: bit(14),
             evidence_broken: bit(15),
+            records_disagree: bit(16),
         }
     }
 

@@ -44,6 +44,12 @@ impl Deaths {
         }
     }
 
+    /// When they were, wall-clock milliseconds, oldest first.
+    #[must_use]
+    pub fn walls(&self) -> &[u64] {
+        &self.0
+    }
+
     /// How many deaths still count.
     #[must_use]
     pub fn count(&self) -> u32 {

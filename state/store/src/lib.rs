@@ -1,4 +1,5 @@
-//! What is on disk: durable cells for small state, the decision journal, and the runtime bus.
+//! What is on disk: durable cells for small state, the decision journal, the runtime bus, the ledger, and bundles that carry
+//! all of it.
 //!
 //! * A file has one writer: the open file is locked, a second opener is refused.
 //! * What does not verify is a typed error that names the file and the next step, never a default.
@@ -13,6 +14,7 @@
     )
 )]
 
+pub mod bundle;
 pub mod bus;
 pub mod canon;
 mod cell;
@@ -24,6 +26,7 @@ mod segments;
 mod sim;
 
 use holdfast_core::hex;
+pub mod ledger;
 
 pub use cell::{Cell, CellError};
 pub use keeper::{Keeper, Written};

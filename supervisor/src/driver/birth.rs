@@ -6,11 +6,12 @@ use crate::instance::Ownership;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
 use crate::perform::journal::Journal;
+use crate::perform::ledger::Bookkeeper;
 use crate::perform::replies::Replies;
 use crate::source::peers::Roll;
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE};
-use crate::{Launch, leftovers, os, takeover};
+use crate::{Launch, leftovers, os, records, takeover};
 use holdfast_core::durable::Durable;
 use holdfast_core::ids::Role;
 use holdfast_core::machine::{Machine, Tree};
@@ -18,7 +19,7 @@ use holdfast_core::permit::PermitKey;
 use holdfast_core::registry::Profile;
 use holdfast_core::report::JobKind;
 use holdfast_core::time::{Span, Tick};
-use holdfast_ipc::bootstrap::{Home, Token};
+use holdfast_ipc::bootstrap::Token;
 use holdfast_ipc::clock;
 use holdfast_ipc::listen::Door;
 use holdfast_ipc::permit::PermitWriter;
@@ -35,7 +36,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
     let used = durable.is_some();
-    let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
+    let (book, mut durable) = records::settle(&launch.home, durable)?;
     let previous = durable.epoch;
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
@@ -55,10 +56,11 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
         let ownership = Arc::new(ownership);
-        let mut driver = Driver::new(launch, ownership.clone(), (cell, durable), journal, inputs)?;
+        let mut driver = Driver::new(launch, ownership.clone(), (cell, durable), (journal, book), inputs)?;
         ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
         driver.snapshot();
+        driver.book.finish(Duration::from_secs(5)).await;
         let written = driver.keeper.finish(Duration::from_secs(5)).await;
         driver.journal.finish(Duration::from_secs(5)).await;
         driver.clerk.finish(Duration::from_secs(1)).await;
@@ -72,34 +74,12 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     result
 }
 
-/// An empty cell in a home that has traded is a loss, not a beginning.
-fn first_or_lost(home: &Home) -> Durable {
-    let traces = [
-        home.decisions(),
-        home.engine_cell(),
-        home.bus(),
-        home.engine_nonce(),
-        home.deadman_nonce(),
-        home.deadman_cell(),
-        home.venue().join("orders.jsonl"),
-        home.venue().join("books.json"),
-        home.venue().join("books.jsonl"),
-    ];
-    match traces.iter().find(|trace| trace.exists()) {
-        None => Durable::fresh(),
-        Some(trace) => {
-            tracing::error!(trace = %trace.display(), "this home was used, but its latches are gone: starting killed");
-            Durable::lost(clock::wall_ms())
-        }
-    }
-}
-
 impl Driver {
     pub(super) fn new(
         launch: Launch,
         ownership: Arc<Ownership>,
         (cell, durable): (Cell<Durable>, Durable),
-        journal: Journal,
+        (journal, book): (Journal, Bookkeeper),
         inputs: mpsc::Sender<Input>,
     ) -> Result<Self, SupervisorError> {
         let home = &launch.home;
@@ -134,6 +114,8 @@ impl Driver {
             permit_key: PermitKey::new(os::random()?),
             keeper,
             journal,
+            book,
+            ledger_told: true,
             replies: Replies::default(),
             orders_taken: 0,
             look_at: Tick(0),

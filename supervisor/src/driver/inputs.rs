@@ -146,6 +146,12 @@ impl Driver {
                 self.journal.trade(&trade, self.launch.settings.profile);
                 return;
             }
+            FromWorker::Baseline(day) => {
+                let conflict = self.book.baseline(clock::wall_ms(), &day);
+                self.record();
+                let Some(detail) = conflict else { return };
+                Event::Disagreement { detail }
+            }
             FromWorker::Job(progress) => Event::Job(progress),
             FromWorker::DeadMan(report) => Event::DeadMan(report),
             FromWorker::Duty(duty) => {

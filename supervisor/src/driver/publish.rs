@@ -20,7 +20,8 @@ impl Driver {
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
             latches_on_disk: self.keeper.healthy(now),
-            journal: self.journal.status(self.keeper.healthy(now)),
+            journal: self.journal.status(self.keeper.healthy(now) && self.ledger_told),
+            ledger_on_disk: self.ledger_told,
             stuck,
         };
         publish::document(&self.machine, &facts, now)

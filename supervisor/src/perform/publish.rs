@@ -24,6 +24,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) venue_url: String,
     pub(crate) latches_on_disk: bool,
     pub(crate) journal: JournalStatus,
+    pub(crate) ledger_on_disk: bool,
     /// Killed and not gone, with words for people.
     pub(crate) stuck: BTreeMap<Role, String>,
 }
@@ -131,8 +132,19 @@ fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<
 
 /// One line that says what a person should do next; empty when there is nothing to do.
 fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
+    let step = step_of_mode(view, facts);
+    let Some(words) = view.disagreement else { return step };
+    let disagree = format!("RECORDS DISAGREED, the stricter holds: {words}; look at the venue, then `engine resume`");
+    if view.kill.is_some() { format!("{step}; {disagree}") } else { disagree }
+}
+
+fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {
     if !facts.latches_on_disk {
         return "latches could not be written down: check the disk now; a restart could forget them".to_owned();
+    }
+    if !facts.ledger_on_disk {
+        return "the ledger cannot be written: check the disk; if it does not mend by itself, `engine restart`"
+            .to_owned();
     }
     if let Some(words) = facts.stuck.values().next() {
         return words.clone();

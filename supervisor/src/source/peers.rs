@@ -188,6 +188,7 @@ const fn may_say(role: Role, message: &FromWorker) -> bool {
         | FromWorker::LimitHit { .. }
         | FromWorker::Standing(_)
         | FromWorker::Record(_) => matches!(role, Role::Engine),
+        FromWorker::Baseline(_) => matches!(role, Role::Engine),
         FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) => matches!(role, Role::Deadman),
         FromWorker::EmergencyReduceOnly {} => matches!(role, Role::Api),
     }
@@ -207,6 +208,7 @@ const fn kind_of(message: &FromWorker) -> &'static str {
         FromWorker::LimitHit { .. } => "limit_hit",
         FromWorker::Standing(_) => "standing",
         FromWorker::Record(_) => "record",
+        FromWorker::Baseline(_) => "baseline",
         FromWorker::Job(_) => "job",
         FromWorker::DeadMan(_) => "dead_man",
         FromWorker::Duty(_) => "duty",

@@ -7,6 +7,7 @@
 
 use holdfast_core::ids::Epoch;
 use holdfast_core::money::Usd;
+use holdfast_core::report::{LossBreach, LossDay};
 use serde::{Deserialize, Serialize};
 
 const DAY_MS: u64 = 86_400_000;
@@ -102,6 +103,14 @@ impl Guard {
     #[must_use]
     pub const fn breach(&self) -> Option<&Breach> {
         self.breach.as_ref()
+    }
+
+    /// The day and its breach, for the record that others keep of it; `None` before a day's first reading.
+    #[must_use]
+    pub fn told(&self) -> Option<LossDay> {
+        let Day { number, baseline_usd } = self.day?;
+        let breach = self.breach.map(|breach| LossBreach { equity_usd: breach.equity_usd, epoch: breach.epoch });
+        Some(LossDay { utc_day: number, baseline_usd, breach })
     }
 
     /// Whether opening is allowed by this guard: there is a baseline and no breach.

@@ -15,7 +15,7 @@ use crate::mind::{Draft, Mind};
 use crate::minutes::Minutes;
 use crate::standing::Teller;
 use holdfast_core::registry::RejectReason;
-use holdfast_core::report::JournalHealth;
+use holdfast_core::report::{JournalHealth, LossDay};
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::feed::{CycleAction, FromEngine, Publisher};
 use holdfast_ipc::message::ToWorker;
@@ -72,6 +72,8 @@ pub(crate) struct Shell {
     said: Option<String>,
     pub(crate) guard_error: Option<String>,
     limit_told: bool,
+    /// The day's baseline as it was told last.
+    baseline_told: Option<LossDay>,
     teller: Teller,
     /// The venue recovered another signer from our signature: nothing is opened until this process is replaced.
     halted: Option<String>,
@@ -107,6 +109,7 @@ impl Shell {
             said: None,
             guard_error: None,
             limit_told: false,
+            baseline_told: None,
             teller: Teller::default(),
             halted: None,
         }

@@ -127,6 +127,7 @@ impl Machine {
             (cause == Some(KillCause::LatchesLost), ModeReason::KillStateIntegrityBroken),
             (self.durable.paused_since_wall_ms.is_some(), ModeReason::ReduceonlyOperatorPaused),
             (self.limit_hit.is_some(), ModeReason::ReduceonlyCortexForceReduceOnly),
+            (self.durable.disagreement.is_some(), ModeReason::ReduceonlyEvidenceChainNotGreen),
         ];
         let words: Vec<&str> =
             liftable.into_iter().filter(|(in_force, _)| *in_force).map(|(_, reason)| reason.as_str()).collect();
@@ -141,10 +142,15 @@ impl Machine {
         wall_ms: u64,
         out: &mut Vec<Action>,
     ) -> (Outcome, Option<&'static str>) {
-        let stopped =
-            self.durable.kill.is_some() || self.durable.paused_since_wall_ms.is_some() || self.limit_hit.is_some();
+        let stopped = self.durable.kill.is_some()
+            || self.durable.paused_since_wall_ms.is_some()
+            || self.durable.disagreement.is_some()
+            || self.limit_hit.is_some();
         if !stopped {
-            let message = format!("nothing to resume: no pause, kill or limit is in force; mode {}", self.verdict.mode);
+            let message = format!(
+                "nothing to resume: no pause, kill, limit or disagreement is in force; mode {}",
+                self.verdict.mode
+            );
             done(id, &message, false, out);
             return (Outcome::Accepted, Some("nothing_to_resume"));
         }
@@ -168,6 +174,7 @@ impl Machine {
         self.forget_incident();
         self.durable.paused_since_wall_ms = None;
         self.durable.owed = None;
+        self.durable.disagreement = None;
         if self.limit_hit.take().is_some() {
             out.push(Action::Tell { role: Role::Engine, what: ToWorker::Acknowledge {} });
         }

@@ -52,6 +52,8 @@ pub struct View<'a> {
     pub bus: &'a BusHealth,
     /// A reached limit.
     pub limit_hit: Option<&'a str>,
+    /// Records of the same thing disagreed.
+    pub disagreement: Option<&'a str>,
     /// Why the engine's own gate refuses every opening.
     pub standing: Option<&'a str>,
     /// Every worker of the tree has been ready, or cannot be.
@@ -108,6 +110,7 @@ impl Machine {
             incident: self.incident.as_deref(),
             bus: &self.bus,
             limit_hit: self.limit_hit.as_deref(),
+            disagreement: self.durable.disagreement.as_deref(),
             standing: self.standing.as_ref().map(|standing| standing.detail.as_str()),
             up: self.phase == Phase::Running && self.slots.iter().all(|slot| self.is_up(slot)),
         }

@@ -393,6 +393,39 @@ fn latches_that_do_not_reach_the_disk_restrict_and_a_kill_goes_ahead_regardless(
 }
 
 #[test]
+fn a_ledger_that_does_not_take_what_is_recorded_restricts_like_latches_do() {
+    let mut world = World::active();
+    world.event(Event::Ledger { on_disk: false });
+    assert_eq!(world.reasons(), ["REDUCEONLY_INTENT_LEDGER_UNAVAILABLE", "REDUCEONLY_RISKSTATE_DEGRADED"]);
+    assert!(world.permit_until.is_none());
+    // One of the two that is well again does not speak for the other.
+    world.event(Event::Latches { on_disk: false });
+    world.event(Event::Latches { on_disk: true });
+    assert_eq!(world.mode(), TradingMode::ReduceOnly);
+    let id = world.command(kill());
+    assert!(matches!(world.reply(id), Some(ControlReply::Progress(p)) if p.proof_venue_ms.is_some()));
+    let mut world = World::active();
+    world.event(Event::Ledger { on_disk: false });
+    world.event(Event::Ledger { on_disk: true });
+    assert_eq!(world.mode(), TradingMode::Active);
+}
+
+#[test]
+fn records_that_disagree_restrict_until_an_operator_resumes_by_name() {
+    let mut world = World::active();
+    world.event(Event::Disagreement { detail: "loss baseline".into() });
+    assert_eq!(world.reasons(), ["REDUCEONLY_EVIDENCE_CHAIN_NOT_GREEN"]);
+    assert!(world.permit_until.is_none());
+    assert_eq!(world.machine.durable().disagreement.as_deref(), Some("loss baseline"), "a restart remembers it");
+    let told = "resume paper REDUCEONLY_EVIDENCE_CHAIN_NOT_GREEN";
+    let id = world.command(ControlRequest::Resume { confirm: None });
+    assert!(matches!(world.reply(id), Some(ControlReply::ResumeOffer { phrase, .. }) if phrase == told));
+    assert_eq!(world.mode(), TradingMode::ReduceOnly);
+    world.command(ControlRequest::Resume { confirm: Some(told.into()) });
+    assert_eq!(world.machine.durable().disagreement, None);
+}
+
+#[test]
 fn a_kill_that_only_cancels_does_not_replace_a_flatten_that_is_owed() {
     for request in [ControlRequest::Flatten {}, ControlRequest::Stop { flatten: true }] {
         let mut world = World::active();

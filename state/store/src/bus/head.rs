@@ -8,7 +8,7 @@ use super::event::Sum;
 use super::key::Key;
 use super::segments::Position;
 use crate::canon;
-use crate::disk::{Storage, read_full, write_all};
+use crate::disk::{Access, Folder, Storage, read_full, write_all};
 use crate::hex::hex;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -168,6 +168,18 @@ impl<S: Storage> HeadFile<S> {
 /// Reads the newest readable head without a key: how far a reader may go.
 pub(super) fn unsigned<S: Storage>(file: &S) -> io::Result<Option<Head>> {
     read(file, None).map(|heads| heads.newest)
+}
+
+/// What the newest head in a folder says, whoever signed it; `None` without one.
+///
+/// # Errors
+/// The kernel's reason.
+pub fn shown<F: Folder>(folder: &F) -> io::Result<Option<Head>> {
+    match folder.open(HEAD, Access::Read) {
+        Ok(file) => unsigned(&file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// A name for the bus out of random bytes: 32 hex digits.

@@ -300,7 +300,14 @@ fn judge<F: Folder>(folder: &Arc<F>, found: &Found, walked: &Walked) -> Result<(
     Ok(())
 }
 
-fn corrupt<F: Folder>(folder: &Arc<F>, code: Code, file: &str, byte: u64, expected: &str, found: &str) -> BusError {
+pub(super) fn corrupt<F: Folder>(
+    folder: &Arc<F>,
+    code: Code,
+    file: &str,
+    byte: u64,
+    expected: &str,
+    found: &str,
+) -> BusError {
     let (expected, found) = (expected.to_owned(), found.to_owned());
     let finding = Finding { code, event: 0, file: file.to_owned(), byte, expected, found };
     BusError::Corrupt { path: folder.path(""), finding: Box::new(finding) }

@@ -10,7 +10,7 @@ use super::snapshot::{self, SnapshotState, SnapshotVerdict};
 use super::walk::{Finding, Seen, Walked, walk};
 use crate::canon;
 use crate::disk::{Access, Folder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
@@ -62,7 +62,7 @@ pub struct Questions {
 }
 
 /// What the head proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeadVerdict {
     /// It agrees, and the key signed it.
@@ -73,6 +73,17 @@ pub enum HeadVerdict {
     Absent,
     /// It disagrees.
     Disagrees,
+}
+
+impl fmt::Display for HeadVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OkSigned => "ok-signed",
+            Self::Unsigned => "unsigned",
+            Self::Absent => "absent",
+            Self::Disagrees => "disagrees",
+        })
+    }
 }
 
 /// The result of an audit.

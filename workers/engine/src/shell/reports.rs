@@ -2,6 +2,7 @@
 
 use super::{HEALTH_EVERY, Shell};
 use crate::gate::touch;
+use crate::loss::Guard;
 use crate::mind::Draft;
 use crate::minutes::{Decided, Decision};
 use holdfast_core::money::{Px, Sz, Usd};
@@ -39,6 +40,14 @@ impl Shell {
             && let Some(detail) = self.limit()
         {
             self.limit_told = self.link.report(FromWorker::LimitHit { detail });
+        }
+        // Only what is on our own disk is told: nobody is to remember more than we do.
+        let day = self.mind.guard().filter(|_| !self.mind.guard_unstored()).and_then(Guard::told);
+        if let Some(day) = day
+            && self.baseline_told != Some(day)
+            && self.link.report(FromWorker::Baseline(day))
+        {
+            self.baseline_told = Some(day);
         }
         let standing = self.mind.standing(now);
         if self.teller.due(standing.as_ref(), now) && self.link.report(FromWorker::Standing(standing.clone())) {

@@ -189,6 +189,12 @@ fn the_daily_loss_limit_blocks_opening_over_a_restart() {
         // The first fee is more than a cent.
         let words = until("the limit", || said.borrow().limits.first().cloned()).await;
         assert!(words.contains("daily loss"), "{words}");
+        let reached = until("the breach as it is on disk", || {
+            said.borrow().baselines.last().copied().filter(|day| day.breach.is_some())
+        });
+        let reached = reached.await;
+        let first = said.borrow().baselines[0];
+        assert_eq!((first.breach, first.baseline_usd), (None, reached.baseline_usd), "told before it was reached");
         until("flat", || world.orders().iter().any(|(_, reduce, o)| *reduce && o == "filled").then_some(())).await;
         engine.kill();
         drop(engine);
@@ -198,6 +204,7 @@ fn the_daily_loss_limit_blocks_opening_over_a_restart() {
         engine.reconcile(2).await;
         let said = Rc::clone(&engine.said);
         until("the limit again", || said.borrow().limits.first().cloned()).await;
+        until("the same record", || (said.borrow().baselines == [reached]).then_some(())).await;
         until("many bars", || (said.borrow().progress > 150).then_some(())).await;
         assert_eq!(world.openings(), opened);
     });

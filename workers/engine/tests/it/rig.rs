@@ -4,7 +4,7 @@ use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::limits::PERMIT_LEASE;
 use holdfast_core::money::{Px, Sz};
 use holdfast_core::permit::{Grant, PermitKey};
-use holdfast_core::report::{AccountView, JournalHealth, MarketState, Standing};
+use holdfast_core::report::{AccountView, JournalHealth, LossDay, MarketState, Standing};
 use holdfast_core::time::Span;
 use holdfast_core::trade::Trade;
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, PermitHandover, Token};
@@ -261,6 +261,7 @@ pub struct Said {
     pub standing: Option<Option<Standing>>,
     /// What it wants recorded.
     pub trades: Vec<Trade>,
+    pub baselines: Vec<LossDay>,
     pub progress: u64,
     pub ended: bool,
 }
@@ -332,6 +333,7 @@ impl Engine {
                     FromWorker::LimitHit { detail } => said.limits.push(detail),
                     FromWorker::Record(trade) => said.trades.push(*trade),
                     FromWorker::Standing(standing) => said.standing = Some(standing),
+                    FromWorker::Baseline(day) => said.baselines.push(day),
                     FromWorker::Beat { progress, .. } => said.progress = progress,
                     other => panic!("an engine does not say {other:?}"),
                 }

@@ -1,5 +1,6 @@
 //! The bus on a disk that crashes, fails and is tampered with, and on a real one.
 
+mod adoption;
 mod crash;
 mod damage;
 mod faults;
