@@ -20,7 +20,7 @@ impl Driver {
             api_url: self.urls.get(&Role::Api).map_or("", String::as_str),
             venue_url: self.venue_url().unwrap_or_default(),
             latches_on_disk: self.keeper.healthy(now),
-            journal: self.journal.status(self.keeper.healthy(now) && self.ledger_told),
+            journal: self.journal.status(self.bus_told.as_ref(), self.keeper.healthy(now) && self.ledger_told),
             ledger_on_disk: self.ledger_told,
             stuck,
         };

@@ -209,8 +209,9 @@ impl Journal {
         }
     }
 
-    /// For the status document. `latches`: what must not be forgotten reaches the disk as well.
-    pub(crate) fn status(&self, latches: bool) -> JournalStatus {
+    /// For the status document, with the health that the judge was told, so that it never contradicts the mode.
+    /// `latches`: what must not be forgotten reaches the disk as well.
+    pub(crate) fn status(&self, told: Option<&BusHealth>, latches: bool) -> JournalStatus {
         let (events, head) = match &self.state {
             State::Open(bus) => {
                 let health = bus.health();
@@ -218,10 +219,11 @@ impl Journal {
             }
             State::Shut { .. } | State::Refused { .. } => (0, String::new()),
         };
-        let detail = match self.health() {
-            BusHealth::Good if latches => String::new(),
-            BusHealth::Good => "latches do not reach the disk".to_owned(),
-            BusHealth::Unavailable { why } | BusHealth::Refused { why } => why,
+        let detail = match told {
+            Some(BusHealth::Good) if latches => String::new(),
+            Some(BusHealth::Good) => "latches do not reach the disk".to_owned(),
+            Some(BusHealth::Unavailable { why } | BusHealth::Refused { why }) => why.clone(),
+            None => "not looked at yet".to_owned(),
         };
         JournalStatus { events, head, durable: detail.is_empty(), detail }
     }
