@@ -115,11 +115,14 @@ fn crash(tree: &Tree, dice: &mut Dice, whose: &str) {
     if victim == Victim::SupervisorForLong {
         until(&what("deadman's end"), s(60), || tree.processes().is_empty().then_some(()));
     }
+    // A successor may be Active before anybody has looked; until it is started nothing may open.
+    let mut shut = fault;
     if victim != Victim::Engine {
+        shut = now();
         let ran = tree.run(&["start", "--wait", "30"]);
         assert_eq!(ran.code, 0, "{}", what(&format!("{ran:?}")));
     }
-    let restricted = recovered(tree, latch, fault, &what);
+    let restricted = recovered(tree, latch, (fault, shut), &what);
     let witness = tree.witness();
     let increases = witness.increases(fault.after(s(1)), restricted);
     assert!(increases.is_empty(), "{}", what(&format!("new risk before books were reconciled: {increases:?}")));
@@ -136,8 +139,8 @@ fn crash(tree: &Tree, dice: &mut Dice, whose: &str) {
 }
 
 /// Waits until the successor has reconciled, with the latch as it was; gives the last instant at which nothing could open.
-fn recovered(tree: &Tree, latch: Latch, fault: Tick, what: &dyn Fn(&str) -> String) -> Tick {
-    let mut last = fault;
+fn recovered(tree: &Tree, latch: Latch, (fault, shut): (Tick, Tick), what: &dyn Fn(&str) -> String) -> Tick {
+    let mut last = shut;
     let holds = |doc: &StatusDoc| match latch {
         Latch::None => doc.trading_mode == TradingMode::Active,
         Latch::Paused => doc.mode_reasons == [ModeReason::ReduceonlyOperatorPaused] && doc.exposure.known,

@@ -20,10 +20,10 @@ pub(super) fn replay(out: Out, home: &Home) -> Result<u8, Trouble> {
     }
     let replay = journal::replay(&home.decisions()).map_err(|error| match error {
         JournalError::Broken { .. } => Trouble::Evidence { what: plain(&error.to_string()) },
-        error @ (JournalError::Io { .. }
+        JournalError::Io { .. }
         | JournalError::Busy { .. }
         | JournalError::Latched { .. }
-        | JournalError::Refused { .. }) => Trouble::Decisions(error),
+        | JournalError::Refused { .. } => Trouble::Decisions(error),
     })?;
     out.doc(&Doc { schema: "holdfast.audit.replay.v1", replay: &replay });
     show(out, &replay);
