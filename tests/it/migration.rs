@@ -1,12 +1,16 @@
 //! The move to another host, as its runbook tells it: every command block is executed as it stands there.
 
 use holdfast_core::registry::ModeReason;
+use holdfast_ipc::clock;
+use holdfast_store::bus::{Bus, Durability, NewEvent, Options};
 use holdfast_tests::binary::engine;
 use holdfast_tests::home::{Ran, finish};
 use holdfast_tests::wait::{s, until};
 use holdfast_tests::{Home, Tree};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// One block of the runbook.
 struct Block {
@@ -88,6 +92,7 @@ fn the_runbook_moves_an_open_position_and_the_old_home_stays_down() {
                 assert_eq!(moving.old.processes(), []);
                 position = format!("{witness:?}");
                 assert!(!witness.is_empty() && ran.out.contains("open:"), "{ran:?}");
+                note_on_bus(&moving.old.home);
             }
             "stays-down" => {
                 assert!(ran.err.contains("was exported"), "{ran:?}");
@@ -99,7 +104,9 @@ fn the_runbook_moves_an_open_position_and_the_old_home_stays_down() {
                 assert_eq!(attached["code"], "state_exported", "{attached}");
                 assert_eq!(moving.old.processes(), []);
             }
+            "verify" => assert!(ran.out.contains("head unsigned (its key does not travel)"), "{ran:?}"),
             "import" => {
+                assert!(ran.out.contains("note bus key: missing"), "{ran:?}");
                 assert!(ran.out.contains("missing: account.key, engine.key, deadman.key"), "{ran:?}");
                 assert_eq!(moving.new.processes(), [], "an import leaves it stopped");
             }
@@ -135,6 +142,18 @@ fn the_runbook_moves_an_open_position_and_the_old_home_stays_down() {
     going_back(&moving);
 }
 
+/// One more event on the bus of a home in which nothing runs.
+fn note_on_bus(home: &Home) {
+    let paths = home.paths();
+    let options = Options::new([7; 32]);
+    let opened = Bus::open(&paths.bus(), &paths.bus_key(), options, Arc::new(|| clock::now().0 / 1_000_000), 1.0);
+    let (bus, _) = opened.expect("a bus");
+    let event = NewEvent::new("runtime.note", 1.0, &serde_json::json!({"text": "moved with it"})).expect("an event");
+    let written = bus.append(vec![event], Durability::Wait).expect("taken").wait(Duration::from_secs(20));
+    assert!(written.is_ok(), "{written:?}");
+    bus.close();
+}
+
 /// The old home opens again only for the id of its bundle; a backup comes back only as a fork.
 fn going_back(moving: &Move) {
     let told = moving.old.run(&["--json", "start"]).expect_code(1).json();
@@ -158,4 +177,13 @@ fn going_back(moving: &Move) {
     let refused = third.run(&["--json", "start"]).expect_code(1).json();
     assert_eq!(refused["code"], "import_unchecked", "{refused}");
     assert_eq!(holdfast_tests::tree::processes_of(third.paths().root()), []);
+    // As it was again it starts. Its keys stayed behind: the bus is adopted, and that is an event.
+    std::fs::write(&decisions, text).expect("written");
+    let third = Tree { home: third };
+    let started = third.run(&["start", "--wait", "30"]).expect_code(0);
+    assert!(started.err.contains("came without its key"), "{started:?}");
+    let events = std::fs::read_to_string(third.home.paths().bus().join("events.jsonl")).expect("a bus");
+    assert!(events.contains("moved with it") && events.contains("\"event_type\":\"bus.adopted\""), "{events}");
+    let _ = third.run(&["stop"]).expect_code(0);
+    note_on_bus(&third.home);
 }
