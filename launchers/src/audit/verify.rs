@@ -58,7 +58,7 @@ pub(super) fn verify(out: Out, home: &Home, args: &VerifyArgs) -> Result<u8, Tro
                 return Err(Trouble::NoRecord { home: home.root().to_owned() });
             };
             let journal = home.decisions();
-            let there = journal.try_exists().map_err(place::fail("look at", &journal))?;
+            let there = journal::exists(&journal).map_err(Trouble::Decisions)?;
             let decisions = if there { Some(decisions(&journal)?) } else { None };
             (Some(audit(&source, keys.as_ref(), &questions)?), decisions)
         }
