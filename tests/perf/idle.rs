@@ -1,11 +1,22 @@
-//! What a paused tree costs: memory and processor time of all six processes.
+//! What a paused tree costs: memory and processor time of all six processes. Beside the time, what six processes cost here
+//! that do nothing but exchange beats: a core that wakes has its price, and it is not ours.
 
 use crate::Effort;
 use crate::figure::{Row, Samples};
+use holdfast_core::limits::TICK;
 use holdfast_core::registry::TradingMode;
 use holdfast_tests::wait::s;
 use holdfast_tests::{Tree, pause};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+/// Flag of a process of this program that answers beats and does nothing else.
+pub(crate) const ANSWER: &str = "--answer-beats";
+/// Bytes of a beat, as the tree's.
+const BEAT: usize = 64;
 
 /// Paused this long before it is looked at.
 const SETTLE_S: u64 = 15;
@@ -35,9 +46,56 @@ pub(crate) fn measure(_: Effort) -> Vec<Row> {
         rows.push(Row::shown(format!("  {name}: memory"), "MiB", Samples::of([pss])).note(note));
         rows.push(Row::shown(format!("  {name}: processor in 10 s"), "ms", Samples::of([cpu])));
     }
+    drop(tree);
+    let bare = Row::shown("  beside it: six bare processes and their beats", "ms", Samples::of([star()]));
+    rows.insert(0, bare.note("a beat to each of five every 250 ms, and their answers, on sockets; nothing else"));
     rows.insert(0, Row::shown("idle tree: processor in 10 s", "ms", Samples::of([total.1])).at_most(1.0, 50.0));
     rows.insert(0, Row::shown("idle tree: memory (PSS)", "MiB", Samples::of([total.0])).at_most(1.0, 30.0));
     rows
+}
+
+/// Processor milliseconds that the beats of a tree cost in ten seconds without a tree.
+fn star() -> f64 {
+    let own = std::env::current_exe().expect("this program");
+    let mut lines = Vec::new();
+    let mut children = Vec::new();
+    for _ in 0..5 {
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        let mut child = Command::new(&own);
+        child.arg(ANSWER).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        children.push(child.spawn().expect("this program runs"));
+        lines.push(ours);
+    }
+    let mut processes: Vec<(String, u32)> = children.iter().map(|child| (child.id().to_string(), child.id())).collect();
+    processes.push(("own".to_owned(), std::process::id()));
+    let total = |spent: BTreeMap<String, (u64, u64)>| spent.values().map(|(ns, _)| *ns).sum::<u64>();
+    let mut beat = [b'b'; BEAT];
+    let mut exchange = || {
+        for line in &mut lines {
+            line.write_all(&beat).expect("a process that reads");
+        }
+        for line in &mut lines {
+            line.read_exact(&mut beat).expect("a process that answers");
+        }
+        pause(u16::try_from(TICK.as_ms()).expect("a short tick"));
+    };
+    (0..8).for_each(|_| exchange());
+    let before = total(spent(&processes));
+    (0..40).for_each(|_| exchange());
+    let after = total(spent(&processes));
+    drop(lines);
+    for mut child in children {
+        let _ = child.wait();
+    }
+    (after - before) as f64 / 1e6
+}
+
+/// The other end of [`star`]: answers until nobody asks.
+pub(crate) fn answer() {
+    let stdin = std::io::stdin();
+    let mut line = UnixStream::from(stdin.as_fd().try_clone_to_owned().expect("a socket"));
+    let mut beat = [0; BEAT];
+    while line.read_exact(&mut beat).is_ok() && line.write_all(&beat).is_ok() {}
 }
 
 fn rest(seconds: u64) {

@@ -61,6 +61,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
+            idle::ANSWER => {
+                idle::answer();
+                return ExitCode::SUCCESS;
+            }
             "--only" => only = args.next().map(|names| names.split(',').map(str::to_owned).collect()),
             "--rounds" => effort.rounds = args.next().and_then(|n| n.parse().ok()).expect("--rounds takes a number"),
             "--busy" => effort.busy_s = args.next().and_then(|n| n.parse().ok()).expect("--busy takes seconds"),
