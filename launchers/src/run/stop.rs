@@ -139,6 +139,7 @@ async fn converse(out: Out, home: &Home, flatten: bool, deadline: Tick) -> Heard
                 last = Some(progress);
             }
             Ok(ControlReply::Done { message }) => out.detail(&plain(&message)),
+            Ok(ControlReply::Unsaved { message }) => out.note(&plain(&message)),
             Ok(ControlReply::Refused { code, .. }) if flatten && code == "not_flat" => {
                 let words = || "the account is not flat".to_owned();
                 return Heard::Open(last.as_ref().map_or_else(words, residue));

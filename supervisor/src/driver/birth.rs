@@ -7,6 +7,7 @@ use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
 use crate::perform::journal::Journal;
 use crate::perform::replies::Replies;
+use crate::source::files::Spare;
 use crate::source::peers::Roll;
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE};
@@ -59,7 +60,11 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         ownership.announce(&driver.launch.home)?;
         driver.run(&mut queue).await;
         driver.snapshot();
+        let (asked, _) = driver.keeper.asked();
         let written = driver.keeper.finish(Duration::from_secs(5)).await;
+        if !written.ok || written.seq < asked {
+            driver.clerk.spare(Spare::of(driver.machine.durable()));
+        }
         driver.journal.finish(Duration::from_secs(5)).await;
         driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");

@@ -96,7 +96,8 @@ impl Machine {
     pub(super) fn tell_waiting(&mut self, progress: &JobProgress, verdict: bool, out: &mut Vec<Action>) {
         for id in &self.waiting {
             let reply = ControlReply::Progress(progress.clone());
-            out.push(Action::Reply { id: *id, reply, last: verdict, after_persist: false });
+            // Whoever reads a verdict goes away: what a restart could forget must be said before.
+            out.push(Action::Reply { id: *id, reply, last: verdict, after_persist: verdict });
         }
         if verdict {
             self.waiting.clear();
