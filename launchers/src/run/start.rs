@@ -60,7 +60,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     if settled(home)? {
         return already();
     }
-    preflight::ports(&loaded)?;
+    preflight::ports(home, &loaded)?;
     let account = account::prepare(home, &loaded.settings)?;
     if args.foreground {
         drop(turn);

@@ -91,6 +91,9 @@ pub(crate) fn stop(out: Out, home: &Home, args: &StopArgs) -> Result<u8, Trouble
         let _ = instance::clear_stale(home);
     }
     report(out, pid, before.as_deref(), flat, !gone);
+    if args.flatten {
+        out.line("paused: the next start manages what is open and opens nothing until `engine resume`");
+    }
     Ok(0)
 }
 

@@ -13,7 +13,7 @@ use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE};
 use crate::{Launch, leftovers, os, takeover};
 use holdfast_core::durable::Durable;
-use holdfast_core::ids::Role;
+use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::machine::{Machine, Tree};
 use holdfast_core::permit::PermitKey;
 use holdfast_core::registry::Profile;
@@ -26,6 +26,7 @@ use holdfast_ipc::permit::PermitWriter;
 use holdfast_ipc::settings::OnSupervisorLoss;
 use holdfast_store::{Cell, Keeper};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +36,14 @@ use tokio::sync::mpsc;
 pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
-    let used = durable.is_some();
+    let traces = trace(&launch.home).is_some();
     let mut durable = durable.unwrap_or_else(|| first_or_lost(&launch.home));
     let previous = durable.epoch;
+    // A first start that was cut short has an epoch and nothing else.
+    let used = traces || previous > Epoch(1);
+    if !used {
+        takeover::begin(&launch.home);
+    }
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
     durable.configure_operator(operator_period(&launch), clock::wall_ms());
@@ -77,20 +83,24 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     result
 }
 
-/// An empty cell in a home that has traded is a loss, not a beginning.
-fn first_or_lost(home: &Home) -> Durable {
+/// What shows that a home was used.
+fn trace(home: &Home) -> Option<PathBuf> {
     let traces = [
         home.decisions(),
         home.engine_cell(),
         home.bus(),
         home.engine_nonce(),
         home.deadman_nonce(),
-        home.deadman_cell(),
         home.venue().join("orders.jsonl"),
         home.venue().join("books.json"),
         home.venue().join("books.jsonl"),
     ];
-    match traces.iter().find(|trace| trace.exists()) {
+    traces.into_iter().find(|trace| trace.exists())
+}
+
+/// An empty cell in a home that has traded is a loss, not a beginning.
+fn first_or_lost(home: &Home) -> Durable {
+    match trace(home).or_else(|| Some(home.deadman_cell()).filter(|record| record.exists())) {
         None => Durable::fresh(),
         Some(trace) => {
             tracing::error!(trace = %trace.display(), "this home was used, but its latches are gone: starting killed");
