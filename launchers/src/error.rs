@@ -236,6 +236,16 @@ pub(crate) enum Trouble {
         /// Somebody keeps trying.
         trying: bool,
     },
+    /// It is in force, and a restart could forget it.
+    #[error("{what}; but the latch is NOT YET ON DISK: {} does not take it", .data.display())]
+    LatchNotOnDisk {
+        /// What is true now.
+        what: String,
+        /// The folder that should hold it.
+        data: PathBuf,
+        /// The file that holds it meanwhile.
+        spare: Option<PathBuf>,
+    },
     /// It did not end.
     #[error("the engine (pid {pid}) is still there: {why}")]
     StillThere {
@@ -393,6 +403,7 @@ impl Trouble {
             | Self::PhraseNeeded { .. }
             | Self::NotFlat { .. }
             | Self::NotCancelled { .. }
+            | Self::LatchNotOnDisk { .. }
             | Self::StillThere { .. }
             | Self::Exists { .. }
             | Self::Unfit(_)
@@ -435,6 +446,7 @@ impl Trouble {
             Self::PhraseNeeded { given: true, .. } => "phrase_wrong",
             Self::NotFlat { .. } => "not_flat",
             Self::NotCancelled { .. } => "not_cancelled",
+            Self::LatchNotOnDisk { .. } => "latch_not_on_disk",
             Self::StillThere { .. } => "still_there",
             Self::Exists { .. } => "exists",
             Self::Unfit(_) => "unfit",
@@ -508,6 +520,13 @@ impl Trouble {
                 } else {
                     "exposure remains or is unknown, and nothing here is known to be closing it".to_owned()
                 }
+            }
+            Self::LatchNotOnDisk { spare: Some(spare), .. } => format!(
+                "nothing may add risk now; until the disk is mended only {} tells a later start so",
+                spare.display()
+            ),
+            Self::LatchNotOnDisk { spare: None, .. } => {
+                "nothing may add risk now; a restart could forget it and trade again".to_owned()
             }
             Self::StillThere { .. } => "its permit is revoked or lapses within one second; positions stay managed by \
                                         whatever of it still runs"
@@ -586,6 +605,17 @@ impl Trouble {
                      the venue by hand"
                         .to_owned()
                 }
+            }
+            Self::LatchNotOnDisk { data, spare, .. } => {
+                let keep = spare.as_ref().map_or_else(
+                    || "do not restart; ".to_owned(),
+                    |spare| format!("leave {} where it is; ", spare.display()),
+                );
+                format!(
+                    "{keep}mend the disk under {} (full, read-only, gone?): it is written then by itself, and engine status \
+                     no longer says that latches could not be written down",
+                    data.display()
+                )
             }
             Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),
             Self::Exists { .. } => "edit it, or move it away first".to_owned(),

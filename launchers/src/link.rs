@@ -156,6 +156,7 @@ async fn control_status(home: &Home) -> Result<Box<StatusDoc>, Gone> {
         match link.reply(CONTROL_DOOR).await? {
             ControlReply::Status { doc } => Ok(doc),
             other @ (ControlReply::Done { .. }
+            | ControlReply::Unsaved { .. }
             | ControlReply::Progress(_)
             | ControlReply::ResumeOffer { .. }
             | ControlReply::Refused { .. }) => Err(Gone::Broken(format!("not a status document: {other:?}"))),

@@ -2,6 +2,9 @@
 
 use crate::config::Loaded;
 use crate::error::Trouble;
+use holdfast_core::ids::Role;
+use holdfast_ipc::bootstrap::Home;
+use holdfast_supervisor::instance;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// The market named by flag or file must be usable. Where nobody named the coin to trade and the market does not hold the
@@ -29,10 +32,15 @@ pub(crate) fn market(loaded: &mut Loaded) -> Result<(), Trouble> {
 }
 
 /// Ports given by name must be free; the workers take them later, so this is advice in time, not a reservation.
-pub(crate) fn ports(loaded: &Loaded) -> Result<(), Trouble> {
+///
+/// A worker that outlived its supervisor may hold one: the new supervisor ends it before it starts anybody.
+pub(crate) fn ports(home: &Home, loaded: &Loaded) -> Result<(), Trouble> {
     let settings = &loaded.settings;
-    for (key, port) in [("api.port", settings.api.port), ("paper.port", settings.paper.port)] {
-        let Some(port) = port else { continue };
+    let left = instance::survivors(home);
+    for (key, port, role) in
+        [("api.port", settings.api.port, Role::Api), ("paper.port", settings.paper.port, Role::Venue)]
+    {
+        let Some(port) = port.filter(|_| left.iter().all(|(other, _)| *other != role)) else { continue };
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| Trouble::Port { key, port, why: e.to_string() })?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::cli::KillArgs;
 use crate::error::{FAILED, Trouble};
 use crate::link::{self, Gone, Link, Seen};
 use crate::out::{Out, Tone, plain};
-use holdfast_core::command::{ControlReply, ControlRequest};
+use holdfast_core::command::{Class, ControlReply, ControlRequest};
 use holdfast_core::ids::JobId;
 use holdfast_core::limits::JOB_SILENCE;
 use holdfast_core::report::{JobProgress, JobState, Residue};
@@ -89,6 +89,8 @@ struct Verdict<'a> {
     schema: &'static str,
     flat: bool,
     orders_cancelled: bool,
+    /// A restart remembers what was latched. `false`: the disk has not taken it, see the error that follows.
+    latch_on_disk: bool,
     by: &'static str,
     venue_time: Option<String>,
     message: &'a str,
@@ -99,6 +101,8 @@ struct Verdict<'a> {
 struct DoneDoc<'a> {
     schema: &'static str,
     message: &'a str,
+    /// A restart remembers it.
+    on_disk: bool,
 }
 
 /// Which door a job was ordered at.
@@ -130,24 +134,41 @@ enum Followed {
     Lost(Option<JobProgress>, Gone),
 }
 
+/// What came of an order that was taken.
+#[derive(Debug)]
+struct Taken {
+    followed: Followed,
+    /// Nothing was said of a latch that the disk has not taken.
+    on_disk: bool,
+}
+
 /// `engine pause`, `engine heartbeat` and `engine resume`: one request, one answer.
 pub(crate) fn simple(out: Out, home: &Home, request: &ControlRequest) -> Result<u8, Trouble> {
     let given = matches!(request, ControlRequest::Resume { confirm: Some(_) });
-    let message = outcome(link::block(ask(home, request))??, given)?;
-    out.doc(&DoneDoc { schema: "holdfast.done.v1", message: &message });
+    let (reply, on_disk) = link::block(ask(home, request))??;
+    let message = outcome(reply, given)?;
+    out.doc(&DoneDoc { schema: "holdfast.done.v1", message: &message, on_disk });
     out.line(&plain(&message));
-    Ok(0)
+    match request.class() {
+        _ if on_disk => Ok(0),
+        Class::Reduce => Err(unsaved(home, &home.pause_file(), message)),
+        // Forgotten, it blocks more than it would have: nothing to be afraid of.
+        Class::Read | Class::Increase => {
+            out.note("NOT YET ON DISK: a restart could forget it; check the disk under data/");
+            Ok(0)
+        }
+    }
 }
 
 /// `engine flatten`.
 pub(crate) fn flatten(out: Out, home: &Home) -> Result<u8, Trouble> {
     link::block(async {
         match order(out, home, Door::Supervisor, &ControlRequest::Flatten {}, Goal::Flat).await {
-            Ok(Followed::Lost(last, why)) => {
+            Ok(Taken { followed: Followed::Lost(last, why), .. }) => {
                 out.note(&format!("the supervisor took the order and went silent ({why})"));
                 flatten_without(out, home, true, last).await
             }
-            Ok(followed) => conclude(out, followed, Door::Supervisor, Goal::Flat),
+            Ok(taken) => conclude(out, home, taken, Door::Supervisor, Goal::Flat, &home.pause_file()),
             Err(why) => {
                 if alive(home) {
                     out.note(&format!("the supervisor does not answer ({why}); asking deadman itself"));
@@ -163,7 +184,7 @@ pub(crate) fn flatten(out: Out, home: &Home) -> Result<u8, Trouble> {
 async fn flatten_without(out: Out, home: &Home, taken: bool, last: Option<JobProgress>) -> Result<u8, Trouble> {
     let pause = home.pause_file();
     let file = pause.display().to_string();
-    let filed = leave_file(home, &pause, "flatten");
+    let filed = leave_file(home, &pause, Goal::Flat, "flatten");
     match &filed {
         Ok(true) => out.note(&format!(
             "wrote {file}: new risk stays blocked in every supervisor of this home, now or at its next start, until resume"
@@ -172,7 +193,10 @@ async fn flatten_without(out: Out, home: &Home, taken: bool, last: Option<JobPro
         Err(e) => out.note(&format!("could not write {file}: {e}; a later start may add risk again")),
     }
     match order(out, home, Door::Deadman, &ControlRequest::Flatten {}, Goal::Flat).await {
-        Ok(followed) => conclude(out, followed, Door::Deadman, Goal::Flat),
+        Ok(taken) => {
+            let taken = filed_too(taken, &filed);
+            conclude(out, home, taken, Door::Deadman, Goal::Flat, &pause)
+        }
         Err(deaf) if taken || alive(home) => {
             let known = last.as_ref().map_or_else(|| "exposure is unknown".to_owned(), residue);
             let filed = if filed.is_ok() { format!("; {file} is in place") } else { String::new() };
@@ -193,11 +217,11 @@ pub(crate) fn kill(out: Out, home: &Home, args: &KillArgs) -> Result<u8, Trouble
     let request = ControlRequest::Kill { flatten, reason: args.reason.clone() };
     link::block(async {
         match order(out, home, Door::Supervisor, &request, goal).await {
-            Ok(Followed::Lost(last, why)) => {
+            Ok(Taken { followed: Followed::Lost(last, why), .. }) => {
                 out.note(&format!("the supervisor took the order and went silent ({why})"));
                 last_resort(out, home, &request, args, last).await
             }
-            Ok(followed) => conclude(out, followed, Door::Supervisor, goal),
+            Ok(taken) => conclude(out, home, taken, Door::Supervisor, goal, &home.kill_file()),
             Err(why) => {
                 out.note(&format!("the supervisor does not answer: {why}"));
                 last_resort(out, home, &request, args, None).await
@@ -215,7 +239,8 @@ async fn last_resort(
     last: Option<JobProgress>,
 ) -> Result<u8, Trouble> {
     let goal = Goal::of(!args.no_flatten);
-    let filed = leave_file(home, &home.kill_file(), args.reason.as_deref().unwrap_or_default());
+    let reason = args.reason.as_deref().unwrap_or_default();
+    let filed = leave_file(home, &home.kill_file(), goal, reason);
     let file = home.kill_file().display().to_string();
     match &filed {
         Ok(true) => {
@@ -225,11 +250,11 @@ async fn last_resort(
         Err(e) => out.note(&format!("could not write {file}: {e}")),
     }
     match order(out, home, Door::Deadman, request, goal).await {
-        Ok(followed) => {
+        Ok(taken) => {
             out.note(
                 "deadman took the order itself; the engine's permit lapses within one second without its supervisor",
             );
-            conclude(out, followed, Door::Deadman, goal)
+            conclude(out, home, filed_too(taken, &filed), Door::Deadman, goal, &home.kill_file())
         }
         Err(deaf) if alive(home) => {
             let known = last.as_ref().map_or_else(|| "exposure is unknown".to_owned(), residue);
@@ -258,7 +283,7 @@ fn nobody(home: &Home) -> Trouble {
 }
 
 /// Orders a job at a door and follows it. `Err` when the order was not taken there.
-async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal: Goal) -> Result<Followed, Gone> {
+async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal: Goal) -> Result<Taken, Gone> {
     let path = match door {
         Door::Supervisor => home.control_sock(),
         Door::Deadman => home.deadman_sock(),
@@ -266,7 +291,7 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal
     let mut link = Link::ask(&path, request, ANSWER).await?;
     let mut reply = first(home, door, &mut link).await?;
     let deadline = clock::now().after(FOLLOW);
-    let (mut last, mut said) = (None, None);
+    let (mut last, mut said, mut on_disk) = (None, None, true);
     loop {
         match reply {
             ControlReply::Progress(progress) => {
@@ -282,12 +307,16 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal
                 });
                 out.line(&step_line(progress.round, state, &detail));
                 match progress.state {
-                    JobState::Flat => return Ok(Followed::Flat(progress)),
-                    JobState::NotFlat => return Ok(Followed::NotFlat(progress)),
+                    JobState::Flat => return Ok(Taken { followed: Followed::Flat(progress), on_disk }),
+                    JobState::NotFlat => return Ok(Taken { followed: Followed::NotFlat(progress), on_disk }),
                     JobState::Fencing | JobState::Cancelling | JobState::Closing => last = Some(progress),
                 }
             }
             ControlReply::Done { message } => said = Some(message),
+            ControlReply::Unsaved { message } => {
+                on_disk = false;
+                out.note(&plain(&message));
+            }
             ControlReply::Refused { code, message, .. } => {
                 return Err(Gone::Broken(format!("refused ({code}): {message}")));
             }
@@ -297,10 +326,11 @@ async fn order(out: Out, home: &Home, door: Door, request: &ControlRequest, goal
         reply = match link.reply(left).await {
             Ok(reply) => reply,
             Err(gone) => {
-                return Ok(match said {
+                let followed = match said {
                     Some(message) => Followed::Done(message),
                     None => Followed::Lost(last, gone),
-                });
+                };
+                return Ok(Taken { followed, on_disk });
             }
         };
     }
@@ -316,10 +346,26 @@ async fn first(home: &Home, door: Door, link: &mut Link) -> Result<ControlReply,
     }
 }
 
-fn conclude(out: Out, followed: Followed, door: Door, goal: Goal) -> Result<u8, Trouble> {
+/// The file is a second place for what deadman could not write down.
+fn filed_too(taken: Taken, filed: &std::io::Result<bool>) -> Taken {
+    Taken { on_disk: taken.on_disk || matches!(filed, Ok(true)), ..taken }
+}
+
+/// The error for what is in force and could be forgotten. The supervisor leaves the file at its next tick.
+fn unsaved(home: &Home, file: &Path, what: String) -> Trouble {
+    let deadline = clock::now().after(Span::from_ms(1000));
+    while !file.exists() && clock::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let spare = file.exists().then(|| file.to_owned());
+    Trouble::LatchNotOnDisk { what, data: home.data(), spare }
+}
+
+fn conclude(out: Out, home: &Home, taken: Taken, door: Door, goal: Goal, file: &Path) -> Result<u8, Trouble> {
     let by = door.as_str();
     let schema = "holdfast.verdict.v1";
-    match followed {
+    let latch_on_disk = taken.on_disk;
+    match taken.followed {
         Followed::Flat(progress) => {
             let venue_time = progress.proof_venue_ms.map(clock::rfc3339);
             let at = venue_time.clone().map_or_else(String::new, |at| format!(" at venue time {at}"));
@@ -328,9 +374,17 @@ fn conclude(out: Out, followed: Followed, door: Door, goal: Goal) -> Result<u8, 
                 Goal::Cancelled => format!("orders cancelled{at}; positions left as ordered"),
             };
             let flat = goal == Goal::Flat;
-            out.doc(&Verdict { schema, flat, orders_cancelled: true, by, venue_time, message: &message });
+            out.doc(&Verdict {
+                schema,
+                flat,
+                orders_cancelled: true,
+                latch_on_disk,
+                by,
+                venue_time,
+                message: &message,
+            });
             out.line(&out.paint(if flat { Tone::Good } else { Tone::Careful }, &message));
-            Ok(0)
+            if latch_on_disk { Ok(0) } else { Err(unsaved(home, file, message)) }
         }
         Followed::NotFlat(mut progress) => {
             progress.detail = goal.detail(&progress);
@@ -339,7 +393,16 @@ fn conclude(out: Out, followed: Followed, door: Door, goal: Goal) -> Result<u8, 
         Followed::Done(message) => {
             // A word without proof is no proof.
             let orders_cancelled = false;
-            out.doc(&Verdict { schema, flat: false, orders_cancelled, by, venue_time: None, message: &message });
+            let venue_time = None;
+            out.doc(&Verdict {
+                schema,
+                flat: false,
+                orders_cancelled,
+                latch_on_disk,
+                by,
+                venue_time,
+                message: &message,
+            });
             out.line(&plain(&message));
             Ok(if goal == Goal::Flat { FAILED } else { 0 })
         }
@@ -351,14 +414,27 @@ fn conclude(out: Out, followed: Followed, door: Door, goal: Goal) -> Result<u8, 
 }
 
 /// Leaves a file whose being there is an order. `Ok(false)` when there is no such home, which is then not made.
-fn leave_file(home: &Home, path: &Path, why: &str) -> std::io::Result<bool> {
+///
+/// A kill that only cancels says so in its first line, and is seen with it or not at all: a kill without words closes.
+fn leave_file(home: &Home, path: &Path, goal: Goal, why: &str) -> std::io::Result<bool> {
     if !home.root().is_dir() {
         return Ok(false);
     }
     make_private(&home.run())?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // On a full disk the words may be missing.
-    let _ = writeln!(file, "{} {}", clock::rfc3339(clock::wall_ms()), plain(why));
+    let open = |path: &Path| OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let words = format!("{} {}\n", clock::rfc3339(clock::wall_ms()), plain(why));
+    let mut file = match goal {
+        Goal::Flat => open(path)?,
+        Goal::Cancelled => {
+            let draft = path.with_extension("new");
+            let mut file = open(&draft)?;
+            file.write_all(b"cancel\n")?;
+            std::fs::rename(&draft, path)?;
+            file
+        }
+    };
+    // On a full disk these may be missing.
+    let _ = file.write_all(words.as_bytes());
     // A power cut should not forget it. On a thread of its own: a disk that hangs must not hold up the order itself.
     let folder = home.run();
     let keep = move || {
@@ -376,9 +452,15 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// One question, one answer.
-async fn ask(home: &Home, request: &ControlRequest) -> Result<ControlReply, Trouble> {
-    let conversation = async { Link::ask(&home.control_sock(), request, ANSWER).await?.reply(ANSWER).await };
+/// One question, one answer, and whether the disk has what it says.
+async fn ask(home: &Home, request: &ControlRequest) -> Result<(ControlReply, bool), Trouble> {
+    let conversation = async {
+        let mut link = Link::ask(&home.control_sock(), request, ANSWER).await?;
+        match link.reply(ANSWER).await? {
+            ControlReply::Unsaved { .. } => Ok::<_, Gone>((link.reply(ANSWER).await?, false)),
+            reply => Ok((reply, true)),
+        }
+    };
     match conversation.await {
         Ok(reply) => Ok(reply),
         Err(gone) => Err(match link::look(home).await {
@@ -395,7 +477,7 @@ fn outcome(reply: ControlReply, given: bool) -> Result<String, Trouble> {
         ControlReply::Done { message } => Ok(message),
         ControlReply::Refused { code, message, risk, next } => Err(Trouble::Refused { code, message, risk, next }),
         ControlReply::ResumeOffer { phrase, allows } => Err(Trouble::PhraseNeeded { given, phrase, allows }),
-        ControlReply::Status { .. } | ControlReply::Progress(_) => {
+        ControlReply::Status { .. } | ControlReply::Progress(_) | ControlReply::Unsaved { .. } => {
             Err(Trouble::Unknown { why: "the supervisor answered something else".to_owned() })
         }
     }

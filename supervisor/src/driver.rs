@@ -15,6 +15,7 @@ use crate::perform::journal::Journal;
 use crate::perform::ledger::Bookkeeper;
 use crate::perform::replies::{Replies, Safe};
 use crate::source::Input;
+use crate::source::files::Spare;
 use crate::source::peers::{PeerId, Roll};
 use crate::source::viewers::Published;
 use bytes::Bytes;
@@ -153,6 +154,9 @@ impl Driver {
             self.clerk.look(self.orders_taken, self.keeper.on_disk());
         }
         let on_disk = self.keeper.healthy(now);
+        if !on_disk {
+            self.clerk.spare(Spare::of(self.machine.durable()));
+        }
         if on_disk == self.latches_told {
             self.step(Event::Wake);
         } else {
@@ -213,7 +217,10 @@ impl Driver {
             }
             Action::Record(record) => self.journal.record(&record),
             Action::Reply { id, reply, last, after_persist } => {
-                let after = after_persist.then(|| Safe { latches: &self.keeper, recorded: self.journal.pledge() });
+                let after = after_persist.then(|| Safe {
+                    latches: &self.keeper,
+                    recorded: matches!(reply, ControlReply::Done { .. }).then(|| self.journal.pledge()).flatten(),
+                });
                 self.replies.send(id, reply, last, after);
             }
             Action::ReplyStatus { id } => {

@@ -46,15 +46,19 @@ fn brought_together(cell: Option<Durable>, rows: &LatchRows, used: impl FnOnce()
     durable
 }
 
-/// An empty cell in a home that has traded is a loss, not a beginning.
+/// An empty cell in a home that was used is a loss, not a beginning.
 fn used(home: &Home) -> bool {
+    traded(home) || home.deadman_cell().exists()
+}
+
+/// Whether workers have left traces in this home.
+pub(crate) fn traded(home: &Home) -> bool {
     let traces = [
         home.decisions(),
         home.engine_cell(),
         home.bus(),
         home.engine_nonce(),
         home.deadman_nonce(),
-        home.deadman_cell(),
         home.venue().join("orders.jsonl"),
         home.venue().join("books.json"),
         home.venue().join("books.jsonl"),

@@ -8,6 +8,7 @@
 use holdfast_core::durable::Durable;
 use holdfast_core::duty::Duty;
 use holdfast_ipc::bootstrap::Home;
+use holdfast_ipc::clock;
 use holdfast_store::{Cell, CellError};
 use std::path::Path;
 
@@ -20,14 +21,15 @@ pub(crate) fn take(home: &Home, judge: &mut Cell<Durable>, durable: &mut Durable
         Ok((record, Some(duty))) => (Some(record), duty),
         Ok((record, None)) if !used => (Some(record), Duty::default()),
         Ok((record, None)) => {
-            tracing::error!(record = %path.display(), "what deadman had begun is not known any more: assuming a flatten");
-            (Some(record), Duty::unreadable())
+            tracing::error!(record = %path.display(), "what deadman had begun is not known any more: starting killed");
+            (Some(record), Duty::unreadable(clock::wall_ms()))
         }
         Err(error) => {
-            tracing::error!(%error, "what deadman had begun cannot be read: assuming a flatten");
-            (renewed(&path, &error), Duty::unreadable())
+            tracing::error!(%error, "what deadman had begun cannot be read: starting killed");
+            (renewed(&path, &error), Duty::unreadable(clock::wall_ms()))
         }
     };
+    let duty = durable.still_owed(duty);
     if duty != Duty::default() {
         tracing::warn!(?duty, "taking over from the former deadman");
         durable.take_over(&duty);
@@ -39,6 +41,19 @@ pub(crate) fn take(home: &Home, judge: &mut Cell<Durable>, durable: &mut Durable
     let Some(mut record) = record else { return };
     if let Err(error) = record.store(&Duty::default()) {
         tracing::error!(%error, "deadman's record could not be taken back: the next start takes it over once more");
+    }
+}
+
+/// The record of a home that was never used, made before anything else leaves a trace: missing later, it is a loss.
+pub(crate) fn begin(home: &Home) {
+    match Cell::<Duty>::open(&home.deadman_cell()) {
+        Ok((mut record, None)) => {
+            if let Err(error) = record.store(&Duty::default()) {
+                tracing::error!(%error, "deadman's record could not be made: a start that is cut short now ends killed");
+            }
+        }
+        Ok((_, Some(_))) => {}
+        Err(error) => tracing::error!(%error, "deadman's record could not be made"),
     }
 }
 
@@ -84,10 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_begun_is_taken_over_once_and_what_cannot_be_read_is_a_flatten() {
+    fn what_was_begun_is_taken_over_once_and_what_cannot_be_read_is_a_kill() {
         let kill = KillLatch::new(7, KillCause::Operator, Some("door"), JobKind::Flatten);
         let fresh = Durable::fresh;
         let owing = |kind| Durable { owed: Some(kind), ..fresh() };
+        let lost = || Durable { owed: Some(JobKind::Flatten), kill: Duty::unreadable(9).kill, ..fresh() };
         let begun = |job| Some(Ok(Duty { job: Some(job), ..Duty::default() }));
         let killed = Some(Ok(Duty { kill: Some(kill.clone()), ..Duty::default() }));
         type Case<'a> = (&'a str, Option<Result<Duty, &'a [u8]>>, bool, Durable);
@@ -97,12 +113,16 @@ mod tests {
             ("a flatten begun", begun(JobKind::Flatten), true, owing(JobKind::Flatten)),
             ("a cancel begun", begun(JobKind::CancelAll), true, owing(JobKind::CancelAll)),
             ("a kill at the door, proven", killed, true, Durable { kill: Some(kill), ..fresh() }),
-            ("lost", None, true, owing(JobKind::Flatten)),
-            ("emptied", Some(Err(b"")), true, owing(JobKind::Flatten)),
-            ("damaged", Some(Err(b"what is this")), true, owing(JobKind::Flatten)),
+            ("lost", None, true, lost()),
+            ("emptied", Some(Err(b"")), true, lost()),
+            ("damaged", Some(Err(b"what is this")), true, lost()),
         ];
         for (name, record, used, expect) in cases {
             let [first, second] = starts(record, used);
+            let mut first = first;
+            if let Some(kill) = first.kill.as_mut().filter(|kill| kill.cause == KillCause::LatchesLost) {
+                kill.since_wall_ms = 9;
+            }
             assert_eq!(first, expect, "{name}");
             assert_eq!(second, fresh(), "{name}: taken over once");
         }

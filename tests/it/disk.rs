@@ -4,8 +4,10 @@ use crate::stale::{resume, trading};
 use holdfast_core::ids::Role;
 use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_tests::home::{BUSY, Home, finish};
+use holdfast_tests::tree::send;
 use holdfast_tests::wait::{now, s, throughout};
 use holdfast_tests::{Tree, until};
+use nix::sys::signal::Signal;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,82 @@ impl Mount {
             }
         }
     }
+}
+
+/// A disk in a file, mounted over a folder, that can be broken and mended.
+struct Fragile {
+    image: PathBuf,
+    mount: Mount,
+}
+
+impl Fragile {
+    /// `None` (loudly) where this user may not.
+    fn new(image: PathBuf, at: &Path) -> Option<Self> {
+        File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
+        let made = Command::new("mkfs.ext4").arg("-q").arg(&image).status();
+        if !made.is_ok_and(|made| made.success()) || !Self::attach(&image, at) {
+            eprintln!("SKIPPED: a disk in a file cannot be mounted here");
+            return None;
+        }
+        std::fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("private");
+        Some(Self { image, mount: Mount(at.to_owned()) })
+    }
+
+    fn attach(image: &Path, at: &Path) -> bool {
+        Command::new("mount").args(["-o", "loop"]).arg(image).arg(at).status().is_ok_and(|ran| ran.success())
+    }
+
+    /// As after an error of the device: what is open can be read, and nothing is written any more.
+    fn break_it(&self) {
+        let ran = Command::new("mount").args(["-o", "remount,abort"]).arg(&self.mount.0).status();
+        assert!(ran.is_ok_and(|ran| ran.success()), "it cannot be broken");
+    }
+
+    /// Repaired, as it was when it broke. Nobody may use it meanwhile.
+    fn mend(&self) {
+        let ran = Command::new("umount").arg(&self.mount.0).status();
+        assert!(ran.is_ok_and(|ran| ran.success()), "somebody uses it");
+        let _ = Command::new("fsck.ext4").arg("-fy").arg(&self.image).output();
+        assert!(Self::attach(&self.image, &self.mount.0), "it is mounted again");
+    }
+}
+
+#[test]
+fn a_latch_the_disk_does_not_take_is_said_and_kept_in_a_second_place() {
+    let home = Home::busy();
+    let data = home.paths().data();
+    std::fs::create_dir(&data).expect("a folder");
+    let Some(disk) = Fragile::new(home.outside().join("image"), &data) else { return };
+    // Kept whole: taken apart, the disk would go before the tree.
+    let kept = (Tree::start_in(home), disk);
+    let (tree, disk) = (&kept.0, &kept.1);
+    trading(tree);
+    disk.break_it();
+    let paused = tree.run(&["--json", "pause"]).expect_code(1);
+    assert!(paused.out.contains("latch_not_on_disk") && tree.home.paths().pause_file().exists(), "{paused:?}");
+    let ran = finish(tree.home.spawn(&["--json", "kill"]), s(60)).expect_code(1);
+    let lines: Vec<serde_json::Value> =
+        ran.out.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    let [.., verdict, error] = &lines[..] else { panic!("{ran:?}") };
+    assert_eq!((&verdict["flat"], &verdict["latch_on_disk"]), (&true.into(), &false.into()), "{ran:?}");
+    assert_eq!(error["code"], "latch_not_on_disk", "{ran:?}");
+    assert!(error["message"].as_str().is_some_and(|words| words.contains("NOT YET ON DISK")), "{ran:?}");
+    let kill = tree.home.paths().kill_file();
+    assert!(kill.exists(), "a second place");
+    let job = tree.status().kill.proof_at;
+    throughout("it is no new order to who left it", s(2), || kill.exists() && tree.status().kill.proof_at == job);
+    for (_, pid) in tree.processes().iter().filter(|(name, _)| name == "supervisor").chain(&tree.processes()) {
+        send(*pid, Signal::SIGKILL);
+    }
+    until("nobody", s(10), || tree.processes().is_empty().then_some(()));
+    disk.mend();
+    let restarted = now();
+    let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
+    let doc = tree.until("killed and flat", s(30), |doc| doc.kill.active && doc.kill.state == "flat");
+    assert_eq!(doc.trading_mode, TradingMode::Kill, "{doc:#?}");
+    until("the file to go once its order is on disk", s(10), || (!kill.exists()).then_some(()));
+    assert!(tree.witness().increases(restarted, now()).is_empty());
+    resume(tree);
 }
 
 impl Drop for Mount {

@@ -12,15 +12,23 @@ fn restart(tree: &Tree) {
 #[test]
 fn a_lost_durable_state_starts_killed_and_opens_nothing() {
     type Damage = fn(&Home);
-    let damages: [(&str, Damage); 4] = [
+    let damages: [(&str, Damage); 7] = [
         ("emptied", |home| drop(fs::File::create(home.paths().judge_cell()).expect("a file"))),
         ("zeroed", |home| fs::write(home.paths().judge_cell(), vec![0; 16_384]).expect("a file")),
         ("removed", |home| fs::remove_file(home.paths().judge_cell()).expect("a file")),
+        ("deadman's emptied", |home| drop(fs::File::create(home.paths().deadman_cell()).expect("a file"))),
+        ("deadman's removed", |home| fs::remove_file(home.paths().deadman_cell()).expect("a file")),
+        ("deadman's spoilt", |home| fs::write(home.paths().deadman_cell(), b"what is this").expect("a file")),
         ("the whole folder removed", |home| fs::remove_dir_all(home.paths().data()).expect("a folder")),
     ];
     let tree = Tree::active();
     let _ = tree.run(&["kill"]).expect_code(0);
     for (name, damage) in damages {
+        if name.starts_with("deadman's") {
+            // Nothing but that record tells of a kill.
+            tree.until("a proof of flat", s(10), |doc| doc.kill.state == "flat");
+            let _ = tree.run(&["resume", "--confirm", "resume paper KILL_STATE_INTEGRITY_BROKEN"]).expect_code(0);
+        }
         let _ = tree.run(&["stop"]).expect_code(0);
         damage(&tree.home);
         let begun = now();

@@ -91,6 +91,9 @@ pub(crate) fn stop(out: Out, home: &Home, args: &StopArgs) -> Result<u8, Trouble
         let _ = instance::clear_stale(home);
     }
     report(out, pid, before.as_deref(), flat, !gone);
+    if args.flatten {
+        out.line("paused: the next start manages what is open and opens nothing until `engine resume`");
+    }
     Ok(0)
 }
 
@@ -139,6 +142,7 @@ async fn converse(out: Out, home: &Home, flatten: bool, deadline: Tick) -> Heard
                 last = Some(progress);
             }
             Ok(ControlReply::Done { message }) => out.detail(&plain(&message)),
+            Ok(ControlReply::Unsaved { message }) => out.note(&plain(&message)),
             Ok(ControlReply::Refused { code, .. }) if flatten && code == "not_flat" => {
                 let words = || "the account is not flat".to_owned();
                 return Heard::Open(last.as_ref().map_or_else(words, residue));

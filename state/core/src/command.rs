@@ -93,6 +93,11 @@ pub enum ControlReply {
         /// One line for people.
         message: String,
     },
+    /// What the next reply, the last one, does not promise: a latch that is in force is not on the disk.
+    Unsaved {
+        /// One line for people.
+        message: String,
+    },
     /// A reduce job moved on. The last one is a verdict.
     Progress(JobProgress),
     /// What `resume` would allow, and the phrase it wants.

@@ -63,6 +63,10 @@ pub struct Durable {
     /// Records of the same thing disagreed at a start, in words: no opening until the operator resumes.
     #[serde(default)]
     pub disagreement: Option<String>,
+    /// Since when the kill and the pause were in force that an operator lifted last: deadman, which may not have heard of
+    /// it, may tell of them once more.
+    #[serde(default)]
+    pub lifted_wall_ms: [Option<u64>; 2],
     /// When the operator must have checked in, wall-clock milliseconds.
     pub operator_expires_wall_ms: Option<u64>,
     /// Deaths per role, indexed by [`Role::index`].
@@ -83,6 +87,7 @@ impl Durable {
             owed: None,
             emergency: false,
             disagreement: None,
+            lifted_wall_ms: [None; 2],
             operator_expires_wall_ms: None,
             deaths: Default::default(),
             written_by: String::new(),
@@ -134,6 +139,25 @@ impl Durable {
     pub fn to_reduce(&self) -> Option<JobKind> {
         let killed = self.kill.as_ref().map(|kill| kill.kind);
         self.owed.map_or(killed, |owed| Some(owed.stronger(killed)))
+    }
+
+    /// An operator resumed: no kill, no pause, nothing owed.
+    pub fn lift(&mut self) {
+        let kill = self.kill.take().map(|kill| kill.since_wall_ms);
+        self.lifted_wall_ms = [kill, self.paused_since_wall_ms.take()];
+        self.owed = None;
+        self.disagreement = None;
+    }
+
+    /// What of a duty is still owed: not the very kill or pause that an operator has lifted.
+    #[must_use]
+    pub fn still_owed(&self, duty: Duty) -> Duty {
+        let [killed, paused] = self.lifted_wall_ms;
+        Duty {
+            job: duty.job,
+            kill: duty.kill.filter(|kill| killed != Some(kill.since_wall_ms)),
+            paused_since_wall_ms: duty.paused_since_wall_ms.filter(|since| paused != Some(*since)),
+        }
     }
 
     /// Takes over what deadman took on. Taking it over twice changes nothing more.
@@ -211,7 +235,7 @@ mod tests {
                 duty(None, Some(kill(CancelAll)), None),
                 (Some(Flatten), Some(Flatten), Some(Flatten)),
             ),
-            ("what cannot be read", (None, None), Duty::unreadable(), (Some(Flatten), None, Some(Flatten))),
+            ("what cannot be read", (None, None), Duty::unreadable(1), (Some(Flatten), Some(Flatten), Some(Flatten))),
         ];
         for (name, (owed, killed), duty, expect) in cases {
             let mut durable = Durable { owed, kill: killed.map(kill), ..Durable::fresh() };

@@ -1,10 +1,10 @@
 //! What deadman took on and has not handed over: its own durable cell, read by the next supervisor.
 //!
 //! A job that was begun belongs to whoever comes next, at whatever instant its process was ended. So it is written down
-//! before its first order leaves and taken back only with its proof; what cannot be read counts as a flatten that was
-//! begun.
+//! before its first order leaves and taken back only with its proof; what cannot be read counts as a kill, with
+//! its flatten begun.
 
-use crate::durable::KillLatch;
+use crate::durable::{KillCause, KillLatch};
 use crate::report::JobKind;
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +22,12 @@ pub struct Duty {
 }
 
 impl Duty {
-    /// What to assume of a record that cannot be read.
+    /// What to assume of a record that cannot be read: it may have held a kill, so it is one, until an operator resumes.
     #[must_use]
-    pub const fn unreadable() -> Self {
-        Self { job: Some(JobKind::Flatten), kill: None, paused_since_wall_ms: None }
+    pub fn unreadable(wall_ms: u64) -> Self {
+        let reason = Some("deadman's record (data/deadman.cell) was lost: it may have held a kill");
+        let kill = KillLatch::new(wall_ms, KillCause::LatchesLost, reason, JobKind::Flatten);
+        Self { job: Some(JobKind::Flatten), kill: Some(kill), paused_since_wall_ms: None }
     }
 
     /// Whether a latch is owed that only a supervisor can hold.

@@ -18,12 +18,13 @@ use minutes::{Minutes, drift, recorded};
 
 use crate::drain::{self, Drain};
 use crate::durable::{Durable, KillCause};
+use crate::duty::Duty;
 use crate::event::{Action, CommandId, Event};
 use crate::ids::{Generation, JobId, Role};
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, OWN_GAP, PROBATION, TICK};
 use crate::record::Record;
-use crate::registry::{LatchReason, Profile};
+use crate::registry::{LatchReason, Profile, TradingMode};
 use crate::report::{
     AccountView, BusHealth, DeadManReport, JobKind, JobState, JournalHealth, LatchTrip, MarketHealth, Standing,
     StandingCause,
@@ -117,6 +118,8 @@ pub struct Machine {
     own_job: Option<Tick>,
     /// When the present job was proven flat.
     proven: Option<Tick>,
+    /// When a job was ordered last because something was open again under a kill.
+    again: Option<Tick>,
     /// When the stop was ordered.
     stopping: Option<Tick>,
     waiting: Vec<CommandId>,
@@ -172,6 +175,7 @@ impl Machine {
             drain: Drain::Idle,
             own_job: None,
             proven: None,
+            again: None,
             stopping: None,
             waiting: Vec::new(),
             verdict,
@@ -285,7 +289,16 @@ impl Machine {
             }
             Event::Job(progress) => self.drain(now, drain::Event::Progress(progress), out),
             Event::DeadMan(report) => self.dead_man = Some(report),
-            Event::Duty(duty) => self.take_over(&duty, out),
+            Event::Duty(duty) => {
+                let duty = self.durable.still_owed(*duty);
+                if duty == Duty::default() {
+                    out.push(Action::Log {
+                        text: "deadman told of what an operator has lifted: not held again".into(),
+                    });
+                } else {
+                    self.take_over(&duty, out);
+                }
+            }
             Event::Latches { on_disk } => self.unsaved = !on_disk,
             Event::Bus(health) => self.bus = health,
             Event::Ledger { on_disk } => self.unledgered = !on_disk,
@@ -321,6 +334,7 @@ impl Machine {
         if self.premature && self.causes_gone(now) {
             self.ask_to_reconcile(out);
         }
+        self.close_again(now, out);
         let serving = self.slot(Role::Deadman).is_some_and(|slot| slot.state.is_serving());
         self.drain(now, drain::Event::Time { serving }, out);
     }
@@ -329,6 +343,9 @@ impl Machine {
     fn judge(&mut self, now: Tick, mut out: Vec<Action>) -> Vec<Action> {
         let verdict = resolve(&self.inputs(now));
         self.note_changes(&mut out);
+        if verdict.mode == TradingMode::Active {
+            self.forget_proof(now);
+        }
         let renew = self.renewed.is_none_or(|at| now.since(at) >= TICK);
         if renew {
             self.renewed = Some(now);

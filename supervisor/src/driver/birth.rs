@@ -8,12 +8,13 @@ use crate::perform::clerk::Clerk;
 use crate::perform::journal::Journal;
 use crate::perform::ledger::Bookkeeper;
 use crate::perform::replies::Replies;
+use crate::source::files::Spare;
 use crate::source::peers::Roll;
 use crate::source::viewers::Published;
 use crate::source::{self, Input, QUEUE};
 use crate::{Launch, leftovers, os, records, takeover};
 use holdfast_core::durable::Durable;
-use holdfast_core::ids::Role;
+use holdfast_core::ids::{Epoch, Role};
 use holdfast_core::machine::{Machine, Tree};
 use holdfast_core::permit::PermitKey;
 use holdfast_core::registry::Profile;
@@ -35,9 +36,14 @@ use tokio::sync::mpsc;
 pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
     let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
-    let used = durable.is_some();
+    let traces = records::traded(&launch.home);
     let (book, mut durable) = records::settle(&launch.home, durable)?;
     let previous = durable.epoch;
+    // A first start that was cut short has an epoch and nothing else.
+    let used = traces || previous > Epoch(1);
+    if !used {
+        takeover::begin(&launch.home);
+    }
     // The new epoch is on disk before anything acts under it.
     durable.epoch = durable.epoch.next();
     durable.configure_operator(operator_period(&launch), clock::wall_ms());
@@ -61,7 +67,11 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         driver.run(&mut queue).await;
         driver.snapshot();
         driver.book.finish(Duration::from_secs(5)).await;
+        let (asked, _) = driver.keeper.asked();
         let written = driver.keeper.finish(Duration::from_secs(5)).await;
+        if !written.ok || written.seq < asked {
+            driver.clerk.spare(Spare::of(driver.machine.durable()));
+        }
         driver.journal.finish(Duration::from_secs(5)).await;
         driver.clerk.finish(Duration::from_secs(1)).await;
         tracing::info!(durable = written.ok, "the supervisor ends");

@@ -96,11 +96,16 @@ impl Driver {
     fn stands_against(&mut self, request: &ControlRequest, uid: u32, replies: &mpsc::Sender<ControlReply>) -> bool {
         let (ControlRequest::Resume { .. }, Some(name)) = (request, self.clerk.standing()) else { return false };
         self.refused(request.word(), request.class(), uid, "order_file");
+        let next = if self.latches_told {
+            format!("remove {name} in the home folder, then resume")
+        } else {
+            "the disk under data/ does not take the latches: mend it; the file goes by itself then".to_owned()
+        };
         let reply = ControlReply::Refused {
             code: "order_file".to_owned(),
             message: format!("{name} is there and orders the opposite"),
             risk: "unchanged: what was blocked stays blocked".to_owned(),
-            next: format!("remove {name} in the home folder, then resume"),
+            next,
         };
         let _ = replies.try_send(reply);
         true

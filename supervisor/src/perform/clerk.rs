@@ -6,7 +6,7 @@
 use crate::instance::Ownership;
 use crate::os::files::replace_file;
 use crate::source::Input;
-use crate::source::files::OrderFiles;
+use crate::source::files::{OrderFiles, Spare};
 use bytes::Bytes;
 use holdfast_core::command::ControlRequest;
 use holdfast_ipc::bootstrap::Home;
@@ -26,13 +26,14 @@ struct Look {
 #[derive(Default)]
 struct Desk {
     look: Option<Look>,
+    spare: Option<Spare>,
     status: Option<Bytes>,
     closed: bool,
 }
 
 impl Desk {
     const fn idle(&self) -> bool {
-        !(self.look.is_some() || self.status.is_some() || self.closed)
+        !(self.look.is_some() || self.spare.is_some() || self.status.is_some() || self.closed)
     }
 }
 
@@ -87,6 +88,11 @@ impl Clerk {
         self.ask(|desk| desk.look = Some(Look { taken, on_disk }));
     }
 
+    /// Leaves latches that the disk does not take as the files that mean the same.
+    pub(crate) fn spare(&self, spare: Spare) {
+        self.ask(|desk| desk.spare = Some(spare));
+    }
+
     /// A file that orders the opposite of a resume, as of the last look.
     pub(crate) fn standing(&self) -> Option<&'static str> {
         *self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,6 +134,10 @@ fn work(
                 // Fails only when the driver has ended.
                 let _ = inputs.blocking_send(Input::Ordered(request));
             }
+            *shared.standing.lock().unwrap_or_else(PoisonError::into_inner) = files.against_resume();
+        }
+        if let Some(spare) = asked.spare {
+            files.leave(spare);
             *shared.standing.lock().unwrap_or_else(PoisonError::into_inner) = files.against_resume();
         }
         if let Some(status) = asked.status {

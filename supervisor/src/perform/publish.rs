@@ -3,7 +3,7 @@
 use crate::Launch;
 use holdfast_core::ids::Role;
 use holdfast_core::machine::{Machine, View};
-use holdfast_core::money::Usd;
+use holdfast_core::money::{Szi, Usd};
 use holdfast_core::registry::{ModeReason, TradingMode, VenueDeadMan};
 use holdfast_core::report::{AccountView, BusHealth, JobKind, JobState, Residue};
 use holdfast_core::status::{
@@ -100,20 +100,45 @@ pub(crate) fn snapshot(doc: &StatusDoc) -> serde_json::Value {
     })
 }
 
-/// A job that was only to cancel proves nothing about positions: then the account's own reading decides the word.
+/// A job that was only to cancel proves nothing about positions, and no proof says anything about later: there the
+/// account's own reading decides the word.
 fn kill_status(view: &View<'_>) -> KillStatus {
-    let flat = view.account_known && view.account.is_some_and(AccountView::is_flat);
-    let unproven = view.job_kind == Some(JobKind::CancelAll) && view.job_state == JobState::Flat.as_str() && !flat;
-    let left = view.account.filter(|_| unproven).map_or(&[][..], |account| &account.positions);
-    let left = left.iter().map(|p| Residue { dex: p.dex.clone(), coin: p.coin.clone(), size: p.size, orders: 0 });
+    let unproven = unproven(view);
+    let left = view.account.filter(|_| unproven).map_or_else(Vec::new, open);
     KillStatus {
         active: view.kill.is_some(),
         since: view.kill.map(|kill| rfc3339(kill.since_wall_ms)),
         state: if unproven { JobState::NotFlat.as_str() } else { view.job_state }.to_owned(),
         residue: view.residue.iter().cloned().chain(left).collect(),
         reason: view.kill.and_then(|kill| kill.reason.clone()),
-        proof_at: view.proof_venue_ms.filter(|_| view.job_kind == Some(JobKind::Flatten)).map(rfc3339),
+        proof_at: view.proof_venue_ms.filter(|_| view.job_kind == Some(JobKind::Flatten) && !unproven).map(rfc3339),
     }
+}
+
+/// The job is done, and the account does not look so.
+fn unproven(view: &View<'_>) -> bool {
+    let flat = view.account_known && view.account.is_some_and(AccountView::is_flat);
+    let cancelled = view.job_kind == Some(JobKind::CancelAll) && view.job_state == JobState::Flat.as_str();
+    view.contradicted || (cancelled && !flat)
+}
+
+/// What an account reading shows as open, per coin.
+fn open(account: &AccountView) -> Vec<Residue> {
+    let mut left = BTreeMap::new();
+    for p in &account.positions {
+        left.insert((&p.dex, &p.coin), (p.size, 0_u32));
+    }
+    for o in &account.orders {
+        let entry = left.entry((&o.dex, &o.coin)).or_insert((Szi::FLAT, 0));
+        entry.1 = entry.1.saturating_add(1);
+    }
+    let one = |((dex, coin), (size, orders)): ((&String, &String), _)| Residue {
+        dex: dex.clone(),
+        coin: coin.clone(),
+        size,
+        orders,
+    };
+    left.into_iter().map(one).collect()
 }
 
 fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<'_>, now: Tick) -> WorkerStatus {
@@ -156,6 +181,9 @@ fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {
     let job_done = view.job_state == "flat";
     let cancel_only = view.job_kind == Some(JobKind::CancelAll);
     match (view.mode, view.kill) {
+        (TradingMode::Kill, Some(_)) if view.contradicted => {
+            "NOT FLAT: something is open since the proof; the tree closes it by itself; look at the venue".to_owned()
+        }
         (TradingMode::Kill, Some(_)) if job_done && cancel_only => {
             "killed; orders are cancelled, positions were left as ordered: `engine flatten` closes them".to_owned()
         }

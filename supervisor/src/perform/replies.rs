@@ -11,6 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 /// How long an answer that promises durability waits for the disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a restart might forget.
+const UNSAVED: &str = "in force now, but NOT YET ON DISK: a restart could forget it; check the disk";
+/// What the record lacks.
+const UNRECORDED: &str = "in force and remembered, but NOT YET ON DISK in the runtime bus: see `engine status`";
+
 /// What an answer that promises durability waits for.
 pub(crate) struct Safe<'k> {
     /// The latches.
@@ -49,33 +54,22 @@ impl Replies {
             let until = tokio::time::Instant::now() + DISK_PATIENCE;
             let waited = tokio::time::timeout_at(until, written.wait_for(|w| w.seq >= seq)).await;
             let kept = matches!(waited, Ok(Ok(written)) if written.ok);
-            let told = match recorded {
-                Some(recorded) => tokio::time::timeout_at(until, recorded).await,
-                None => Ok(Ok(false)),
-            };
-            let doubt = match (kept, told) {
-                (false, _) => Some("in force now, but NOT YET ON DISK: a restart could forget it; check the disk"),
-                (true, Ok(Ok(true))) => None,
-                (true, _) => {
-                    Some("in force and remembered, but NOT YET ON DISK in the runtime bus: see `engine status`")
+            if !kept {
+                let _ = client.try_send(ControlReply::Unsaved { message: UNSAVED.to_owned() });
+            }
+            let reply = match reply {
+                ControlReply::Done { message } if kept && !told(recorded, until).await => {
+                    ControlReply::Done { message: format!("{message} ({UNRECORDED})") }
                 }
+                // A verdict has records of its own, of which nothing was promised.
+                reply => reply,
             };
-            let _ = client.try_send(doubtful(reply, doubt));
+            let _ = client.try_send(reply);
         });
     }
 }
 
-/// The person must know what a restart might forget, or what the record lacks.
-fn doubtful(reply: ControlReply, doubt: Option<&str>) -> ControlReply {
-    match (reply, doubt) {
-        (ControlReply::Done { message }, Some(doubt)) => ControlReply::Done { message: format!("{message} ({doubt})") },
-        (
-            reply @ (ControlReply::Done { .. }
-            | ControlReply::Status { .. }
-            | ControlReply::Progress(_)
-            | ControlReply::ResumeOffer { .. }
-            | ControlReply::Refused { .. }),
-            _,
-        ) => reply,
-    }
+async fn told(recorded: Option<oneshot::Receiver<bool>>, until: tokio::time::Instant) -> bool {
+    let Some(recorded) = recorded else { return false };
+    matches!(tokio::time::timeout_at(until, recorded).await, Ok(Ok(true)))
 }

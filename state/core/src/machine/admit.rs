@@ -96,7 +96,8 @@ impl Machine {
     pub(super) fn tell_waiting(&mut self, progress: &JobProgress, verdict: bool, out: &mut Vec<Action>) {
         for id in &self.waiting {
             let reply = ControlReply::Progress(progress.clone());
-            out.push(Action::Reply { id: *id, reply, last: verdict, after_persist: false });
+            // Whoever reads a verdict goes away: what a restart could forget must be said before.
+            out.push(Action::Reply { id: *id, reply, last: verdict, after_persist: verdict });
         }
         if verdict {
             self.waiting.clear();
@@ -154,7 +155,7 @@ impl Machine {
             done(id, &message, false, out);
             return (Outcome::Accepted, Some("nothing_to_resume"));
         }
-        if let Some((code, message, next)) = self.objection() {
+        if let Some((code, message, next)) = self.objection(now) {
             refuse(id, code, &message, next, out);
             return (Outcome::Refused, Some(code));
         }
@@ -170,11 +171,9 @@ impl Machine {
             }
             return (Outcome::Offered, confirm.map(|_| "wrong_phrase"));
         }
-        let was_killed = self.durable.kill.take().is_some();
+        let was_killed = self.durable.kill.is_some();
+        self.durable.lift();
         self.forget_incident();
-        self.durable.paused_since_wall_ms = None;
-        self.durable.owed = None;
-        self.durable.disagreement = None;
         if self.limit_hit.take().is_some() {
             out.push(Action::Tell { role: Role::Engine, what: ToWorker::Acknowledge {} });
         }
@@ -190,7 +189,7 @@ impl Machine {
     }
 
     /// What stands against a resume, if anything: code, message, what to do next.
-    fn objection(&self) -> Option<(&'static str, String, &'static str)> {
+    fn objection(&self, now: Tick) -> Option<(&'static str, String, &'static str)> {
         if self.phase != Phase::Running {
             return Some(("not_running", "the tree is starting or stopping".into(), "wait for it, then try again"));
         }
@@ -200,6 +199,10 @@ impl Machine {
         }
         if self.durable.kill.is_some() && !matches!(self.drain, Drain::Flat { .. }) {
             return Some(("not_proven_flat", "the kill has no proof of flat yet".into(), "run `engine kill` again"));
+        }
+        if self.durable.kill.is_some() && self.contradicted(now) {
+            let message = "something is open since the proof of flat".into();
+            return Some(("not_proven_flat", message, "wait: it is being closed; or run `engine kill` again"));
         }
         if let Some(slot) = self.slots.iter().find(|slot| slot.state == State::Failed) {
             let message = format!("{} spent its restart budget", slot.role);

@@ -7,8 +7,10 @@ use crate::durable::KillLatch;
 use crate::duty::Duty;
 use crate::event::Action;
 use crate::ids::{JobId, Role};
+use crate::limits::{JOB_SILENCE, PROBATION};
 use crate::message::ToWorker;
 use crate::record::Record;
+use crate::report::JobKind;
 use crate::time::Tick;
 use crate::worker;
 use alloc::format;
@@ -55,6 +57,35 @@ impl Machine {
             .step(self.stepped.unwrap_or(Tick(0)), drain::Event::Order { job, kind, fence });
         self.drain = next;
         out.push(Action::Log { text: format!("job {} ordered: {kind:?}", job.0) });
+    }
+
+    /// A fresh reading, begun after the proof, shows something that the last job was to remove.
+    pub(super) fn contradicted(&self, now: Tick) -> bool {
+        let (Drain::Flat { kind, .. }, Some(account)) = (&self.drain, &self.account) else { return false };
+        let later = self.proven.is_some_and(|proven| account.read_at > proven);
+        let open = match kind {
+            JobKind::Flatten => !account.is_flat(),
+            JobKind::CancelAll => !account.orders.is_empty(),
+        };
+        later && open && self.account_fresh(now)
+    }
+
+    /// Under a kill a proof is no end: what is open again (a late fill, somebody else's order) is a new job, at most one
+    /// in [`JOB_SILENCE`].
+    pub(super) fn close_again(&mut self, now: Tick, out: &mut Vec<Action>) {
+        let due = self.again.is_none_or(|last| now.since(last) >= JOB_SILENCE);
+        if due && self.durable.to_reduce().is_some() && self.contradicted(now) {
+            self.again = Some(now);
+            out.push(Action::Log { text: "something is open since the proof of flat".into() });
+            self.order_owed(out);
+        }
+    }
+
+    /// Where opening is possible again, an old proof says nothing about now.
+    pub(super) fn forget_proof(&mut self, now: Tick) {
+        if matches!(self.drain, Drain::Flat { .. }) && self.proven.is_some_and(|at| now.since(at) >= PROBATION) {
+            self.drain = Drain::Idle;
+        }
     }
 
     pub(super) fn kill(&mut self, kill: KillLatch, out: &mut Vec<Action>) {

@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub kill: Option<&'a KillLatch>,
     /// Word of the job's state.
     pub job_state: &'static str,
+    /// A fresh reading shows something that the proof of the last job had not.
+    pub contradicted: bool,
     /// What the job could not remove yet.
     pub residue: &'a [Residue],
     /// Venue time of the proof of flat.
@@ -97,6 +99,7 @@ impl Machine {
             operator_expires_wall_ms: self.durable.operator_expires_wall_ms,
             kill: self.durable.kill.as_ref(),
             job_state: self.drain.as_str(),
+            contradicted: self.contradicted(now),
             residue: self.drain.residue(),
             proof_venue_ms: match &self.drain {
                 crate::drain::Drain::Flat { proof_venue_ms, .. } => *proof_venue_ms,

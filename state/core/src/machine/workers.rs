@@ -96,6 +96,8 @@ impl Machine {
         }
         if role == Role::Engine {
             self.journal = None;
+            // Its own gate went with it; the next one looks for itself.
+            self.standing = None;
         }
         if intended {
             self.worker(now, role, worker::Event::Gone { verdict: restart::Verdict::Now }, out);

@@ -513,3 +513,90 @@ fn a_flatten_asked_at_deadmans_door_keeps_new_risk_blocked_until_a_resume() {
     assert_eq!(jobs(&world), [JobKind::Flatten]);
     assert_eq!(world.reasons(), ["REDUCEONLY_OPERATOR_PAUSED"]);
 }
+
+/// A reading that shows a position.
+fn open_at(now: Tick) -> Event {
+    let position = holdfast_core::report::PositionView {
+        dex: String::new(),
+        coin: "BTC".to_owned(),
+        size: "0.01".parse().expect("a size"),
+        entry_px: None,
+        mark_px: None,
+        notional_usd: holdfast_core::money::Usd::whole(600),
+    };
+    Event::Account(Box::new(AccountView {
+        read_at: now,
+        venue_ms: 2,
+        equity_usd: holdfast_core::money::Usd::whole(1000),
+        margin_used_usd: holdfast_core::money::Usd::ZERO,
+        positions: Vec::from([position]),
+        orders: Vec::new(),
+        requests_left: None,
+    }))
+}
+
+#[test]
+fn what_appears_under_a_kill_is_a_new_job_and_stands_against_a_resume() {
+    let mut world = World::active();
+    world.command(kill());
+    world.run(SECOND);
+    let first = world.machine.durable().last_job;
+    world.now = world.now.after(TICK);
+    // The job that is ordered now cannot end.
+    world.flat = false;
+    world.event(open_at(world.now));
+    let jobs = |world: &World| world.machine.durable().last_job.0 - first.0;
+    assert_eq!((jobs(&world), world.machine.view(world.now).job_state), (1, "not_flat"));
+    // Proven again, and open again: said at once, refused to a resume, and closed anew only after a pause.
+    let job = world.machine.durable().last_job;
+    let (state, proof_venue_ms) = (JobState::Flat, Some(3));
+    let flat = JobProgress { job, state, round: 2, residue: Vec::new(), proof_venue_ms, detail: String::new() };
+    world.event(Event::Job(flat));
+    assert!(!world.machine.view(world.now).contradicted, "no reading is later than the proof");
+    world.now = world.now.after(TICK);
+    world.event(open_at(world.now));
+    assert!(world.machine.view(world.now).contradicted);
+    let refused = world.command(ControlRequest::Resume { confirm: None });
+    assert!(matches!(world.reply(refused), Some(ControlReply::Refused { code, .. }) if code == "not_proven_flat"));
+    assert_eq!(jobs(&world), 1);
+    world.now = world.now.after(SECOND);
+    for _ in 0..10 {
+        world.now = world.now.after(SECOND);
+        world.event(open_at(world.now));
+    }
+    assert_eq!(jobs(&world), 2);
+}
+
+#[test]
+fn a_kill_that_an_operator_lifted_does_not_come_back_when_deadman_tells_of_it_again() {
+    let mut world = World::active();
+    let latch = |since| KillLatch::new(since, KillCause::Operator, None, JobKind::Flatten);
+    let duty = |since| Event::Duty(Box::new(Duty { kill: Some(latch(since)), ..Duty::default() }));
+    world.event(duty(77));
+    world.run(SECOND);
+    let phrase = "resume paper KILL_RISKSTATE_KILL".to_owned();
+    world.command(ControlRequest::Resume { confirm: Some(phrase) });
+    world.event(duty(77));
+    assert!(world.machine.durable().kill.is_none());
+    world.event(duty(78));
+    assert!(world.machine.durable().kill.is_some(), "another one is another one");
+}
+
+#[test]
+fn a_proof_is_forgotten_once_opening_is_possible_again() {
+    let mut durable = holdfast_core::durable::Durable::fresh();
+    durable.owe(JobKind::Flatten);
+    let mut world = World::with(durable);
+    world.run(SECOND);
+    assert_eq!(world.machine.view(world.now).job_state, "flat");
+    world.run(Span::from_ms(20_000));
+    assert_eq!((world.mode(), world.machine.view(world.now).job_state), (TradingMode::Active, "none"));
+}
+
+#[test]
+fn what_an_engine_refused_by_itself_goes_with_it() {
+    let mut world = World::active();
+    world.event(Event::Standing(Some(Standing { cause: StandingCause::Capital, detail: "words".to_owned() })));
+    world.command(kill());
+    assert_eq!(world.machine.view(world.now).standing, None);
+}

@@ -32,7 +32,7 @@ pub(super) struct Facts {
 pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleError> {
     let (mut durable, mut ledger, mut journals, mut bus) = (None, None, BTreeMap::new(), None);
     // What is missing here is missing for the next start too, and counts there as it does here.
-    let mut duty = Duty::unreadable();
+    let mut duty = Duty::unreadable(0);
     for file in files {
         let path = root.join(&file.path);
         match file.form {

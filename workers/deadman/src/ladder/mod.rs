@@ -113,6 +113,12 @@ impl Ladder {
         }
     }
 
+    /// Not proven, and the last read gave nothing.
+    #[must_use]
+    pub const fn blind(&self) -> bool {
+        self.failing_since.is_some() && !self.proven()
+    }
+
     /// The job.
     #[must_use]
     pub const fn job(&self) -> JobId {

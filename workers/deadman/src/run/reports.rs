@@ -1,7 +1,6 @@
 //! What the supervisor is told beside the job: readiness, the account as just read, the venue's own switch.
 
 use super::{Deadman, WARM_EVERY};
-use crate::ladder::Ladder;
 use holdfast_core::limits::VENUE_DEADMAN_AHEAD;
 use holdfast_core::time::Tick;
 use holdfast_ipc::clock;
@@ -24,7 +23,9 @@ impl Deadman {
     }
 
     pub(super) fn keep_armed(&mut self, now: Tick) {
-        let busy = self.ladder.as_ref().is_some_and(Ladder::quota_spent);
+        // A job that sees nothing can cancel nothing: then the venue's own switch is the one thing that still cancels, and
+        // a renewal would put it off.
+        let busy = self.ladder.as_ref().is_some_and(|ladder| ladder.quota_spent() || ladder.blind());
         if !self.draining && !busy && self.arming.is_none() && self.switch.due(now) {
             self.switch.sent(now);
             let desk = Rc::clone(&self.desk);
