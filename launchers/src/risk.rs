@@ -456,10 +456,11 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 async fn ask(home: &Home, request: &ControlRequest) -> Result<(ControlReply, bool), Trouble> {
     let conversation = async {
         let mut link = Link::ask(&home.control_sock(), request, ANSWER).await?;
-        match link.reply(ANSWER).await? {
-            ControlReply::Unsaved { .. } => Ok::<_, Gone>((link.reply(ANSWER).await?, false)),
-            reply => Ok((reply, true)),
+        let reply = link.reply(ANSWER).await?;
+        if matches!(reply, ControlReply::Unsaved { .. }) {
+            return Ok((link.reply(ANSWER).await?, false));
         }
+        Ok::<_, Gone>((reply, true))
     };
     match conversation.await {
         Ok(reply) => Ok(reply),

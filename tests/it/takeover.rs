@@ -107,12 +107,14 @@ fn a_successor_takes_up_what_deadman_had_begun() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_a_flatten_that_was_begun() {
+fn a_record_that_cannot_be_read_may_have_held_a_kill() {
     let tree = Tree::active();
     let _ = tree.run(&["stop"]).expect_code(0);
     std::fs::write(tree.home.paths().deadman_cell(), "what is this").expect("written");
     let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
     tree.until("flat, with proof", s(30), |doc| doc.kill.state == "flat" && doc.kill.proof_at.is_some());
+    assert_eq!(tree.status().trading_mode, TradingMode::Kill);
+    let _ = tree.run(&["resume", "--confirm", "resume paper KILL_STATE_INTEGRITY_BROKEN"]).expect_code(0);
     tree.wait_mode(TradingMode::Active, s(60));
     let _ = tree.run(&["stop"]).expect_code(0);
     let lines = tree.diary("supervisor").0.len();

@@ -57,13 +57,14 @@ impl Replies {
             if !kept {
                 let _ = client.try_send(ControlReply::Unsaved { message: UNSAVED.to_owned() });
             }
-            let reply = match reply {
-                ControlReply::Done { message } if kept && !told(recorded, until).await => {
-                    ControlReply::Done { message: format!("{message} ({UNRECORDED})") }
-                }
-                // A verdict has records of its own, of which nothing was promised.
-                reply => reply,
-            };
+            let mut reply = reply;
+            // A verdict has records of its own, of which nothing was promised.
+            if let ControlReply::Done { message } = &mut reply
+                && kept
+                && !told(recorded, until).await
+            {
+                *message = format!("{message} ({UNRECORDED})");
+            }
             let _ = client.try_send(reply);
         });
     }
