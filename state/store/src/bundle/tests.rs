@@ -209,7 +209,7 @@ fn what_deadman_owes_travels_and_is_told_as_the_next_start_will_take_it() {
         ("a cancel begun", owes(JobKind::CancelAll), vec!["pause", "owed (cancel_all)"]),
         ("a flatten begun", owes(JobKind::Flatten), vec!["pause", "owed (flatten)"]),
         ("a kill at its door", Some(Duty { kill: Some(kill), ..Duty::default() }), vec!["kill (cancel_all)", "pause"]),
-        ("no record in a used home", None, vec!["pause", "owed (flatten)"]),
+        ("no record in a used home", None, vec!["kill (flatten)", "pause", "owed (flatten)"]),
     ];
     for (name, duty, latches) in cases {
         let place = Place::new();

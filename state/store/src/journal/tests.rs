@@ -86,7 +86,7 @@ fn what_was_appended_is_remembered_after_reopening_and_every_append_is_synced() 
     let left: Vec<_> = journal.memory().unsettled().map(|i| i.key.clone()).collect();
     assert_eq!(left, ["key-1"], "an unknown outcome settles nothing");
     let text = String::from_utf8(disk.bytes(ACTIVE)).unwrap();
-    let head = text.trim_end().rsplit('"').nth(1).unwrap().parse().ok();
+    let head = format!("sha256:{}", text.trim_end().rsplit('"').nth(1).unwrap()).parse().ok();
     assert!(head.is_some(), "the checksum that ends the file");
     assert_eq!(journal.health(), JournalHealth { healthy: true, entries: 5, unsettled: 1, head });
     assert_eq!(open(&Sim::default()).unwrap().head(), None);

@@ -99,7 +99,7 @@ fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again()
         engine.reconcile(1).await;
         // The order is executed; its answer is still on the way when the engine dies.
         world.forging.set(true);
-        world.fault(r#"{"kind":"latency","value":{"ms":1500,"where":"after"},"for_ms":20000}"#);
+        world.fault(r#"{"kind":"latency","value":{"ms":8000,"where":"after"},"for_ms":20000}"#);
         engine.permitted.set(true);
         // On a busy host one may arrive after its permit and be refused; the next one counts.
         until("an opening at the venue", || (world.openings() == 1).then_some(())).await;
@@ -108,8 +108,11 @@ fn killed_between_intent_and_answer_its_successor_asks_and_does_not_send_again()
         world.clear_faults();
         world.forging.set(false);
         let filled = world.orders().into_iter().find(|(_, _, outcome)| outcome == "filled").expect("the opening").0;
-        let answered = world.journal().iter().any(|line| line["entry"]["outcome"]["cloid"] == filled.as_str());
-        assert!(!answered, "it died before the answer");
+        // On a busy host it may have given up waiting before it died; an answer it has not had.
+        let journal = world.journal();
+        let outcomes = journal.iter().map(|line| &line["entry"]["outcome"]).filter(|o| o["cloid"] == filled.as_str());
+        let answers: Vec<_> = outcomes.filter(|o| o["outcome"]["unknown"].is_null()).collect();
+        assert!(answers.is_empty(), "it died before the answer: {answers:?}");
         let mut engine = Engine::start(&world, 2).await;
         engine.reconcile(9).await;
         let settled = world.journal().iter().any(|line| !line["entry"]["settled"].is_null());
