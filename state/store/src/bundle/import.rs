@@ -94,7 +94,7 @@ fn raise_epoch(path: &Path, kind: Kind, at_ms: u64) -> Result<Option<u64>, Bundl
 /// [`BundleError`] when its record cannot be read: then it cannot be checked, and nothing may start on it.
 pub fn pending(record: &Path) -> Result<Option<Import>, BundleError> {
     match fs::symlink_metadata(record) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(e) => return Err(BundleError::io("look at it", record)(e)),
         Ok(_) => {}
     }

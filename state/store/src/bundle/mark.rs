@@ -46,7 +46,8 @@ pub fn marked(marker: &Path, ledger: &Path) -> Result<Option<Exported>, BundleEr
             let known = files::read(marker, 4096).ok().and_then(|text| serde_json::from_slice(&text).ok());
             return Ok(Some(known.unwrap_or_else(|| Exported { bundle: "unknown".to_owned(), exported_ms: 0 })));
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        // A file in the place of the folder holds no mark; the start refuses it for what it is.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
         Err(e) => return Err(BundleError::io("look at it", marker)(e)),
     }
     if !ledger.exists() {
