@@ -31,10 +31,10 @@ fn no_secret_leaves_its_file() {
     let tree = Tree::start_in(Home::busy());
     trading(&tree);
     let paths = tree.home.paths();
-    let mut secrets: Vec<String> =
-        files(&paths.keys()).into_iter().map(|(_, text)| text.trim().trim_start_matches("0x").to_owned()).collect();
-    assert_eq!(secrets.len(), 3, "three keys");
-    assert!(secrets.iter().all(|key| long_hex(key).len() == 1), "keys are 64 hex digits");
+    let keys = files(&paths.keys());
+    assert_eq!(keys.len(), 4, "three signers and the bus");
+    assert!(keys.iter().all(|(_, text)| !long_hex(text).is_empty()), "keys are 64 hex digits");
+    let mut secrets: Vec<String> = keys.iter().flat_map(|(_, text)| long_hex(text)).collect();
     secrets.push(std::fs::read_to_string(paths.api_token()).unwrap().trim().to_owned());
     let mut seen: Vec<(String, String)> = Vec::new();
     for (name, pid) in tree.processes() {

@@ -153,12 +153,20 @@ fn digits(run: &[u8]) -> String {
     expression
 }
 
+/// Whether a list of keys is open where this line ends.
+fn among_keys(line: &[u8]) -> bool {
+    const LIST: &[u8] = br#""keys":["#;
+    let list = line.windows(LIST.len()).rposition(|bytes| bytes == LIST);
+    list.is_some_and(|at| !line[at + LIST.len()..].contains(&b']'))
+}
+
 /// Whether what stands before 64 hex digits says that they are a checksum.
 fn checksum(before: &[u8], form: Form) -> bool {
     // On the same line only.
     let line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    // The idempotency key of an intent is a hash, and a journal is verified line by line.
-    if form == Form::Journal && line.ends_with(br#""intent":{"key":""#) {
+    // Idempotency keys are hashes, and journal and bus are verified line by line. This home's own secrets are looked for
+    // by themselves, wherever they stand.
+    if matches!(form, Form::Journal | Form::Bus) && (line.ends_with(br#""key":""#) || among_keys(line)) {
         return true;
     }
     let text = String::from_utf8_lossy(line).to_ascii_lowercase();
@@ -253,6 +261,8 @@ mod tests {
             ("the first link", "0".repeat(64), Form::Plain),
             ("a journal line", format!(r#"{{"seq":1,"prev":"{KEY}","sum":"{KEY}"}}"#), Form::Journal),
             ("an intent", format!(r#"{{"entry":{{"intent":{{"key":"{KEY}"}}}}}}"#), Form::Journal),
+            ("an intent on the bus", format!(r#"{{"payload":{{"coin":"BTC","key":"{KEY}","px":"1"}}}}"#), Form::Bus),
+            ("keys carried over", format!(r#"{{"continued":{{"keys":["{KEY}","{KEY}"]}}}}"#), Form::Journal),
             ("a bus line", format!(r#"{{"checksum":"sha256:{KEY}","previous_checksum":null}}"#), Form::Bus),
             ("a report", format!("config_sha256: `{KEY}`\n- config hash: {KEY}\n| sha256 | {KEY} |"), Form::Plain),
             ("a certificate", "-----BEGIN CERTIFICATE-----".into(), Form::Plain),
