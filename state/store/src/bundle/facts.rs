@@ -7,14 +7,14 @@ use super::manifest::{BusFacts, Chain, Deadlines, FileEntry, Form, LedgerFacts, 
 use crate::hex::hex;
 use crate::journal::{self, Audit};
 use crate::ledger::{self, Reader};
-use crate::segments::closed_number;
+use crate::segments::{active_name, closed_number};
 use holdfast_core::conflict::rows_of;
 use holdfast_core::durable::Durable;
 use holdfast_core::duty::Duty;
 use holdfast_core::slot::{self, CELL_BYTES, Slot};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most positions and runs a manifest lists.
 const LISTED_MAX: u32 = 10_000;
@@ -47,7 +47,7 @@ pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleEr
             }
             Form::Journal => {
                 // The open segment speaks for the closed ones before it.
-                if !closed_segment(&path) {
+                if open_segment(&path) == path {
                     journals.insert(file.path.clone(), chain(&journal::verify(&path)?));
                 }
             }
@@ -77,10 +77,12 @@ pub(super) fn gather(root: &Path, files: &[FileEntry]) -> Result<Facts, BundleEr
     })
 }
 
-fn closed_segment(path: &Path) -> bool {
+/// The open segment of the journal that a file belongs to: itself, or the one its closed segments lead up to. A closed
+/// segment says nothing by itself, because it continues another.
+pub(super) fn open_segment(path: &Path) -> PathBuf {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
-    closed_number(stem, name).is_some()
+    closed_number(stem, name).map_or_else(|| path.to_owned(), |_| path.with_file_name(active_name(stem)))
 }
 
 /// How far a journal goes.
@@ -121,4 +123,21 @@ pub(super) fn of_ledger(reader: &Reader) -> Result<LedgerFacts, BundleError> {
         knobs: runs.first().map(|run| run.knobs_json.clone()),
         events: Chain { count: tail.count, last: hex(&tail.sum) },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_segment_leads_to_the_open_one() {
+        for (file, open) in [
+            ("data/decisions.jsonl", "data/decisions.jsonl"),
+            ("data/decisions.000001.jsonl", "data/decisions.jsonl"),
+            ("data/decisions.1.jsonl", "data/decisions.1.jsonl"),
+            ("data/other.000012.jsonl", "data/other.jsonl"),
+        ] {
+            assert_eq!(open_segment(Path::new(file)), Path::new(open), "{file}");
+        }
+    }
 }

@@ -52,7 +52,7 @@ pub fn verify(bundle: &Path) -> Result<Manifest, BundleError> {
         }
         // A chain can tell where.
         if file.form == Form::Journal {
-            journal::verify(&path)?;
+            journal::verify(&facts::open_segment(&path))?;
         }
         let at = (bytes != file.bytes).then(|| bytes.min(file.bytes));
         let why = if at.is_some() {
