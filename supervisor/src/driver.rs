@@ -9,6 +9,7 @@ pub(crate) use birth::live;
 
 use crate::Launch;
 use crate::os::process::Process;
+use crate::os::ticker::Ticker;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
 use crate::perform::journal::Journal;
@@ -110,7 +111,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(&mut self, queue: &mut mpsc::Receiver<Input>) {
+    async fn run(&mut self, queue: &mut mpsc::Receiver<Input>, ticker: &mut Ticker) -> std::io::Result<()> {
         self.mind_the_bus(clock::now());
         // Obeyed before any worker is born.
         for request in std::mem::take(&mut self.waiting) {
@@ -120,9 +121,8 @@ impl Driver {
         self.wake();
         while !self.finished {
             let now = clock::now();
-            let wait = now.until(self.machine.next_deadline(now)).0.min(TICK.0);
-            // The runtime's own timer is coarse and does not count suspend: never sleep longer than one tick.
-            let wake = tokio::time::sleep(Duration::from_nanos(wait));
+            // Never asleep for longer than one tick, whatever the judge says.
+            ticker.set(self.machine.next_deadline(now).min(now.after(TICK)))?;
             tokio::select! {
                 biased;
                 input = queue.recv() => {
@@ -137,22 +137,18 @@ impl Driver {
                         self.wake();
                     }
                 }
-                () = wake => {
+                rung = ticker.rings() => {
+                    rung?;
                     self.wake();
                     gather().await;
                 }
             }
         }
+        Ok(())
     }
 
     fn wake(&mut self) {
         let now = clock::now();
-        // One that was obeyed is gone as soon as what it ordered is on disk.
-        if now >= self.look_at || self.clerk.standing().is_some() {
-            // Half a tick of grace: a timer that fires early must not cost a whole one.
-            self.look_at = now.after(Span(LOOK_EVERY.0 - TICK.0 / 2));
-            self.clerk.look(self.orders_taken, self.keeper.on_disk());
-        }
         let on_disk = self.keeper.healthy(now);
         if !on_disk {
             self.clerk.spare(Spare::of(self.machine.durable()));
@@ -168,6 +164,13 @@ impl Driver {
         if on_disk != self.ledger_told {
             self.ledger_told = on_disk;
             self.step(Event::Ledger { on_disk });
+        }
+        // After the step, whose document the clerk writes in the same waking. One that was obeyed is gone as soon as what
+        // it ordered is on disk.
+        if now >= self.look_at || self.clerk.standing().is_some() {
+            // Half a tick of grace: a timer that fires early must not cost a whole one.
+            self.look_at = now.after(Span(LOOK_EVERY.0 - TICK.0 / 2));
+            self.clerk.look(self.orders_taken, self.keeper.on_disk());
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod handover;
 pub(crate) mod process;
+pub(crate) mod ticker;
 
 use crate::error::SupervisorError;
 

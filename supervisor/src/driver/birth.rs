@@ -3,6 +3,7 @@
 use super::Driver;
 use crate::error::SupervisorError;
 use crate::instance::Ownership;
+use crate::os::ticker::Ticker;
 use crate::perform::aside::Aside;
 use crate::perform::clerk::Clerk;
 use crate::perform::journal::Journal;
@@ -58,13 +59,15 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         .build()
         .map_err(SupervisorError::io("start an event loop in", launch.home.root()))?;
     let local = tokio::task::LocalSet::new();
-    let home = launch.home.clone();
+    let (home, launched) = (launch.home.clone(), launch.home.clone());
     let result = local.block_on(&runtime, async move {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
         let ownership = Arc::new(ownership);
         let mut driver = Driver::new(launch, ownership.clone(), (cell, durable), (journal, book), inputs)?;
         ownership.announce(&driver.launch.home)?;
-        driver.run(&mut queue).await;
+        let timed = |what| SupervisorError::io(what, launched.root());
+        let mut ticker = Ticker::new().map_err(timed("make a timer for"))?;
+        driver.run(&mut queue, &mut ticker).await.map_err(timed("wait on the timer of"))?;
         driver.snapshot();
         driver.book.finish(Duration::from_secs(5)).await;
         let (asked, _) = driver.keeper.asked();

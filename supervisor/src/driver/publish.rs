@@ -41,13 +41,13 @@ impl Driver {
         let headline = (view.mode, view.reasons.to_vec(), view.job_state);
         self.beat_seq += 1;
         let beat = ToWorker::Beat { seq: self.beat_seq, sent: now, mode: view.mode };
-        if let Some(body) = encode(&beat) {
-            for role in Role::ALL {
-                self.push(role, body.clone());
-            }
-        }
         let told = self.headline.as_ref() == Some(&headline) && self.file_written.is_some();
-        if told && !self.beat_seq.is_multiple_of(DOCUMENT_EVERY) {
+        let document = !told || self.beat_seq.is_multiple_of(DOCUMENT_EVERY);
+        let Some(beat) = encode(&beat) else { return };
+        for role in Role::ALL.into_iter().filter(|role| !(document && *role == Role::Api)) {
+            self.push(role, beat.clone());
+        }
+        if !document {
             return;
         }
         self.headline = Some(headline);
@@ -68,7 +68,9 @@ impl Driver {
             }
             *self.published.borrow_mut() = body;
         }
+        // Together, so that the api wakes once for both.
         self.tell(Role::Api, &ToWorker::Status { doc: Box::new(doc) });
+        self.push(Role::Api, beat);
     }
 
     /// Tells the service manager, if one asked to be told.

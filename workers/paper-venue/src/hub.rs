@@ -2,8 +2,9 @@
 
 use crate::addr::Addr;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -119,9 +120,9 @@ pub(crate) struct Hub {
     next_id: u64,
 }
 
-/// A message of a channel as it travels.
-pub(crate) fn message(channel: &str, data: &Value) -> Utf8Bytes {
-    Utf8Bytes::from(json!({"channel": channel, "data": data}).to_string())
+/// A message of a channel as it travels. What `data` shows must be JSON.
+pub(crate) fn message(channel: &'static str, data: &impl Display) -> Utf8Bytes {
+    Utf8Bytes::from(format!(r#"{{"channel":"{channel}","data":{data}}}"#))
 }
 
 impl Hub {
@@ -166,8 +167,8 @@ impl Hub {
         self.listeners.iter().flat_map(|l| l.topics.iter().cloned()).collect()
     }
 
-    /// Sends to the listeners of a topic; the message is built once, and only if there is one.
-    pub(crate) fn publish(&mut self, topic: &Topic, data: impl FnOnce() -> Value) {
+    /// Sends JSON to the listeners of a topic; the message is built once, and only if there is one.
+    pub(crate) fn publish<D: Display>(&mut self, topic: &Topic, data: impl FnOnce() -> D) {
         if !self.listeners.iter().any(|l| l.topics.contains(topic)) {
             return;
         }

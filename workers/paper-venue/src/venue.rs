@@ -55,7 +55,7 @@ pub(crate) struct Venue {
     prints: BTreeSet<String>,
     rounds: u64,
     /// Messages an injected fault keeps back until the next one has gone out.
-    held: BTreeMap<Topic, Value>,
+    held: BTreeMap<Topic, String>,
 }
 
 impl Venue {
@@ -229,12 +229,15 @@ impl Venue {
         }
     }
 
-    /// The whole present state of a topic, where it has one.
-    pub(crate) fn current(&self, topic: &Topic, now: Now) -> Option<Value> {
+    /// The whole present state of a topic as JSON, where it has one.
+    pub(crate) fn current(&self, topic: &Topic, now: Now) -> Option<String> {
         let ex = &self.ex;
-        Some(match topic {
+        let value = match topic {
+            // Most of what is said: written as it is, without a tree of values in between.
+            Topic::L2Book { coin, n_sig_figs, mantissa } => {
+                return serde_json::to_string(&info::book(ex, coin, *n_sig_figs, *mantissa)).ok();
+            }
             Topic::AllMids { dex } => json!({"mids": info::all_mids(ex, dex)}),
-            Topic::L2Book { coin, n_sig_figs, mantissa } => info::l2_book(ex, coin, *n_sig_figs, *mantissa),
             Topic::Bbo { coin } => info::bbo(ex, coin),
             Topic::Trades { coin } => info::trades(ex.market(coin)?, 0),
             Topic::Candle { coin, interval } => info::candle(ex.market(coin)?, interval)?,
@@ -257,7 +260,8 @@ impl Venue {
                 json!({"isSnapshot": true, "user": user, "nonFundingLedgerUpdates": []})
             }
             Topic::UserEvents { .. } | Topic::Notification { .. } => return None,
-        })
+        };
+        Some(value.to_string())
     }
 
     /// One round of market messages: at most one book of a coin each.

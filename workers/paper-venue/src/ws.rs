@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -55,6 +56,33 @@ async fn send(socket: &mut Socket, text: Utf8Bytes) -> bool {
     matches!(timeout(DEADLINE, socket.send(Message::Text(text))).await, Ok(Ok(())))
 }
 
+/// Sends this and what else waits, in one write where they fit: a round of the market is one waking of who listens.
+/// The first that is not a text is handed back.
+async fn send_waiting(
+    socket: &mut Socket,
+    text: Utf8Bytes,
+    pushes: &mut mpsc::Receiver<Push>,
+) -> Result<Option<Push>, Slow> {
+    let write = async {
+        socket.feed(Message::Text(text)).await?;
+        let other = loop {
+            match pushes.try_recv() {
+                Ok(Push::Text(text)) => socket.feed(Message::Text(text)).await?,
+                Ok(other) => break Some(other),
+                Err(_) => break None,
+            }
+        };
+        socket.flush().await.map(|()| other)
+    };
+    match timeout(DEADLINE, write).await {
+        Ok(Ok(other)) => Ok(other),
+        Ok(Err(_)) | Err(_) => Err(Slow),
+    }
+}
+
+/// The other end does not read, or is gone.
+struct Slow;
+
 /// Serves one connection to its end.
 pub(crate) async fn serve((stream, permit): SocketConn, app: App) {
     let _permit = permit;
@@ -77,20 +105,24 @@ pub(crate) async fn serve((stream, permit): SocketConn, app: App) {
     loop {
         let silence = tokio::time::sleep_until(last_sent + SILENCE);
         tokio::select! {
-            push = pushes.recv() => match push {
-                Some(Push::Text(text)) => {
-                    if !send(&mut socket, text).await {
+            push = pushes.recv() => {
+                let push = match push {
+                    Some(Push::Text(text)) => match send_waiting(&mut socket, text, &mut pushes).await {
+                        Ok(other) => other,
+                        Err(Slow) => break,
+                    },
+                    other => Some(other.unwrap_or(Push::Cut)),
+                };
+                match push {
+                    Some(Push::Close(reason)) => {
+                        let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static(reason) };
+                        let _ = timeout(DEADLINE, socket.close(Some(frame))).await;
                         break;
                     }
-                    last_sent = Instant::now();
+                    // Cut, or too slow to keep up with.
+                    Some(Push::Cut) => break,
+                    Some(Push::Text(_)) | None => last_sent = Instant::now(),
                 }
-                Some(Push::Close(reason)) => {
-                    let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static(reason) };
-                    let _ = timeout(DEADLINE, socket.close(Some(frame))).await;
-                    break;
-                }
-                // Cut, or too slow to keep up with.
-                Some(Push::Cut) | None => break,
             },
             incoming = socket.next() => match incoming {
                 Some(Ok(Message::Text(text))) => {

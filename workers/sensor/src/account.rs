@@ -2,7 +2,7 @@
 //! nothing is, where the venue's weights allow; and right after a fill. One loop, one question at a time, each with the
 //! client's deadline.
 
-use holdfast_core::limits::ACCOUNT_MAX_AGE;
+use holdfast_core::limits::{ACCOUNT_MAX_AGE, TICK};
 use holdfast_core::report::AccountView;
 use holdfast_core::time::{Span, Tick};
 use holdfast_venue_reduce::budget::{COMMON, LIGHT, SENSOR};
@@ -20,6 +20,8 @@ const EVERY: Span = Span::from_ms(1000);
 const EVERY_FLAT: Span = Span::from_ms(2000);
 /// Shortest pause, however many fills come: a burst of fills is one reading.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Between two beats of the supervisor.
+const BEAT: Duration = Duration::from_nanos(TICK.0);
 /// Pause after a reading that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often the list of dexes is read again on a real venue.
@@ -64,8 +66,17 @@ fn pace(paper: bool, dexes: usize, flat: bool) -> Duration {
     Duration::from_millis(if paper { every.as_ms() } else { every.as_ms().max(share) })
 }
 
+/// What asks for readings.
+#[derive(Clone, Default)]
+pub(crate) struct Bells {
+    /// The supervisor's beat: what is due is asked then, in a waking that is had anyway.
+    pub(crate) beat: Rc<Notify>,
+    /// A reading is wanted now.
+    pub(crate) poke: Rc<Notify>,
+}
+
 /// Reads until nobody listens.
-pub(crate) async fn follow(venue: Venue, paper: bool, poke: Rc<Notify>, out: mpsc::Sender<AccountReading>) {
+pub(crate) async fn follow(venue: Venue, paper: bool, bells: Bells, out: mpsc::Sender<AccountReading>) {
     let mut reader = Reader { venue, paper, role_known: false, dexes: None, quota: None, quota_asked: None };
     loop {
         let reading = reader.read().await;
@@ -77,10 +88,23 @@ pub(crate) async fn follow(venue: Venue, paper: bool, poke: Rc<Notify>, out: mps
             return;
         }
         let done = Instant::now();
-        tokio::select! {
-            () = tokio::time::sleep(pause) => continue,
-            () = poke.notified() => {}
-            () = out.closed() => return,
+        // A new timer for each reading, later than the beat that is waited for: it wakes nobody as long as beats come.
+        let late = tokio::time::sleep_until(done + pause + BEAT);
+        let mut late = std::pin::pin!(late);
+        let poked = loop {
+            tokio::select! {
+                () = bells.beat.notified() => {
+                    if done.elapsed() + BEAT / 2 >= pause {
+                        break false;
+                    }
+                }
+                () = late.as_mut() => break false,
+                () = bells.poke.notified() => break true,
+                () = out.closed() => return,
+            }
+        };
+        if !poked {
+            continue;
         }
         tokio::time::sleep_until(done + DEBOUNCE).await;
     }

@@ -14,7 +14,7 @@ mod market;
 mod publish;
 mod trips;
 
-use crate::account::AccountReading;
+use crate::account::{AccountReading, Bells};
 use crate::fills::Fills;
 use crate::judge::Judge;
 use crate::market::MarketReading;
@@ -66,12 +66,12 @@ pub async fn run(mut ctx: Ctx) -> Exit {
         Err(error) => return Exit::Failed(error.to_string()),
     };
     tokio::task::spawn_local(socket.run());
-    let poke = Rc::new(Notify::new());
+    let bells = Bells::default();
     let reread = Rc::new(Notify::new());
     let (account_tx, account_rx) = mpsc::channel(READINGS);
     let (market_tx, market_rx) = mpsc::channel(READINGS);
     let paper = ctx.boot.settings.profile == Profile::Paper;
-    tokio::task::spawn_local(account::follow(venue.clone(), paper, poke.clone(), account_tx));
+    tokio::task::spawn_local(account::follow(venue.clone(), paper, bells.clone(), account_tx));
     tokio::task::spawn_local(market::follow(venue, coin.clone(), reread.clone(), market_tx));
     let sensor = Sensor {
         judge: Judge::default(),
@@ -79,7 +79,7 @@ pub async fn run(mut ctx: Ctx) -> Exit {
         trips: Trips::default(),
         output: Output::new(ctx.link(), publisher, coin.clone()),
         coin,
-        poke,
+        bells,
         reread,
         began: clock::now(),
         ready: false,
@@ -122,8 +122,8 @@ struct Sensor {
     trips: Trips,
     output: Output,
     coin: String,
-    /// Asks for an account reading now.
-    poke: Rc<Notify>,
+    /// Asks for account readings.
+    bells: Bells,
     /// Asks for a market reading now.
     reread: Rc<Notify>,
     began: Tick,
@@ -141,13 +141,18 @@ impl Sensor {
     ) -> Exit {
         loop {
             ctx.progress();
+            let mut beat = false;
             tokio::select! {
                 order = ctx.order() => match order {
                     Order::Message(ToWorker::Drain {}) => return Exit::Drained,
                     Order::SupervisorGone => return Exit::Failed("the supervisor is gone".into()),
-                    // Addressed to other roles; the mode of a beat changes nothing about what is seen.
-                    Order::Beat(_)
-                    | Order::Message(
+                    // Its mode changes nothing about what is seen.
+                    Order::Beat(_) => {
+                        beat = true;
+                        self.bells.beat.notify_one();
+                    }
+                    // Addressed to other roles.
+                    Order::Message(
                         ToWorker::Welcome { .. }
                         | ToWorker::Beat { .. }
                         | ToWorker::Reconcile { .. }
@@ -168,7 +173,7 @@ impl Sensor {
                 // Begun anew each time: whatever woke us did the pulse's work.
                 () = tokio::time::sleep(PULSE) => {}
             }
-            self.speak(ctx);
+            self.speak(ctx, beat);
         }
     }
 
@@ -203,7 +208,7 @@ impl Sensor {
     }
 
     fn read_again(&self) {
-        self.poke.notify_one();
+        self.bells.poke.notify_one();
         self.reread.notify_one();
     }
 
@@ -217,13 +222,13 @@ impl Sensor {
             WireMessage::UserFills(batch) => {
                 let fresh = self.fills.take(&batch);
                 if !fresh.is_empty() || !batch.is_snapshot {
-                    self.poke.notify_one();
+                    self.bells.poke.notify_one();
                 }
                 for fill in fresh {
                     self.output.fill(fill);
                 }
             }
-            WireMessage::UserEvent(_) => self.poke.notify_one(),
+            WireMessage::UserEvent(_) => self.bells.poke.notify_one(),
             WireMessage::Error(text) => tracing::warn!(text, "the venue refused something on the socket"),
             WireMessage::L2Book(_)
             | WireMessage::ActiveAssetCtx { .. }
@@ -266,7 +271,7 @@ impl Sensor {
         }
     }
 
-    fn speak(&mut self, ctx: &Ctx) {
+    fn speak(&mut self, ctx: &Ctx, beat: bool) {
         let now = clock::now();
         let wall_ms = clock::wall_ms();
         let state = self.judge.state(now, wall_ms);
@@ -275,7 +280,7 @@ impl Sensor {
         }
         self.trips.judged(now, state);
         self.trips.report(ctx);
-        self.output.market(now, wall_ms, state, &mut self.judge);
+        self.output.market((now, wall_ms), state, &mut self.judge, beat);
         if !self.ready && ((self.account_seen && self.judge.has_book()) || now.since(self.began) >= READY_AFTER) {
             self.ready = ctx.report(FromWorker::Ready { endpoint: None });
         }

@@ -12,8 +12,10 @@ use holdfast_kit::Link;
 /// is passed on whole. One book more may come early: one read over HTTP between two of the feed must not hold up every
 /// book that follows until the next waking, which would make all of them a quarter of a second old.
 const BOOK_EVERY: Span = Span::from_ms(400);
-/// How often health is said when nothing changes.
-const HEALTH_EVERY: Span = Span::from_ms(500);
+/// How often health is said when nothing changes: with the answer to a beat, so that the supervisor wakes once for both ...
+const HEALTH_EVERY: Span = Span::from_ms(400);
+/// ... and when no beat comes, after this.
+const HEALTH_AT_LEAST: Span = Span::from_ms(800);
 /// Key of the account in what a new follower gets first.
 const ACCOUNT_KEY: &str = "account";
 
@@ -49,9 +51,10 @@ impl Output {
     }
 
     /// Passes on a new book or a change of state, and health when due.
-    pub(crate) fn market(&mut self, now: Tick, wall_ms: u64, state: MarketState, judge: &mut Judge) {
+    pub(crate) fn market(&mut self, (now, wall_ms): (Tick, u64), state: MarketState, judge: &mut Judge, beat: bool) {
         let skew_ms = judge.skew_ms(now, wall_ms);
-        if self.health_state != Some(state) || now.since(self.health_at) >= HEALTH_EVERY {
+        let every = if beat { HEALTH_EVERY } else { HEALTH_AT_LEAST };
+        if self.health_state != Some(state) || now.since(self.health_at) >= every {
             let health = MarketHealth { state, last_good: judge.last_good(), skew_ms };
             // One that was not taken is due again at the next turn.
             if self.link.report(FromWorker::Market(health)) {

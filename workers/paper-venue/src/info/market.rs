@@ -5,6 +5,7 @@ use crate::exchange::book::{Candle, CoinMarket};
 use crate::exchange::{Exchange, n};
 use holdfast_core::money::Px;
 use rust_decimal::{Decimal, RoundingStrategy};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -54,8 +55,13 @@ fn side(
     figures: Option<u32>,
     mantissa: Option<u32>,
 ) -> Vec<(Px, Decimal, u32)> {
-    let mut levels: BTreeMap<Px, (Decimal, u32)> = BTreeMap::new();
     let own = if bids { &m.bids } else { &m.asks };
+    let resting = ex.resting(&m.spec.name, bids);
+    let better = |a: Px, b: Px| if bids { a > b } else { a < b };
+    if figures.is_none() && resting.is_empty() && own.is_sorted_by(|a, b| better(a.px, b.px)) {
+        return own.iter().take(DEPTH).map(|l| (l.px, l.sz.get(), l.n)).collect();
+    }
+    let mut levels: BTreeMap<Px, (Decimal, u32)> = BTreeMap::new();
     let group = |px: Px| {
         let Some(figures) = figures else { return px };
         let strategy = if bids { RoundingStrategy::ToZero } else { RoundingStrategy::AwayFromZero };
@@ -63,7 +69,7 @@ fn side(
         let scaled = n::div(px.get(), step).round_sf_with_strategy(figures, strategy);
         scaled.and_then(|v| Px::new(n::mul(v, step)).ok()).unwrap_or(px)
     };
-    let paper = ex.resting(&m.spec.name, bids).into_iter().map(|o| (o.px, o.sz.get(), 1));
+    let paper = resting.into_iter().map(|o| (o.px, o.sz.get(), 1));
     for (px, sz, count) in own.iter().map(|l| (l.px, l.sz.get(), l.n)).chain(paper) {
         let level = levels.entry(group(px)).or_insert((Decimal::ZERO, 0));
         *level = (n::add(level.0, sz), level.1.saturating_add(count));
@@ -72,19 +78,40 @@ fn side(
     if bids { flat.rev().take(DEPTH).collect() } else { flat.take(DEPTH).collect() }
 }
 
-fn level((px, sz, count): &(Px, Decimal, u32)) -> Value {
-    json!({"px": px, "sz": sz.normalize().to_string(), "n": count})
+/// A level of a book as it travels; the members of these two in the order of the alphabet, as everything of the venue's.
+#[derive(Serialize)]
+struct WireLevel {
+    n: u32,
+    px: Px,
+    sz: String,
 }
 
-pub(crate) fn l2_book(ex: &Exchange, coin: &str, figures: Option<u32>, mantissa: Option<u32>) -> Value {
-    let Some(m) = ex.market(coin) else { return Value::Null };
-    let shown = |bids| side(ex, m, bids, figures, mantissa).iter().map(level).collect::<Vec<_>>();
-    json!({"coin": coin, "time": m.time, "levels": [shown(true), shown(false)]})
+/// A book as it travels.
+#[derive(Serialize)]
+pub(crate) struct WireBook<'a> {
+    coin: &'a str,
+    levels: [Vec<WireLevel>; 2],
+    time: u64,
+}
+
+fn level((px, sz, count): &(Px, Decimal, u32)) -> WireLevel {
+    WireLevel { n: *count, px: *px, sz: sz.normalize().to_string() }
+}
+
+pub(crate) fn book<'a>(
+    ex: &Exchange,
+    coin: &'a str,
+    figures: Option<u32>,
+    mantissa: Option<u32>,
+) -> Option<WireBook<'a>> {
+    let m = ex.market(coin)?;
+    let shown = |bids| side(ex, m, bids, figures, mantissa).iter().map(level).collect();
+    Some(WireBook { coin, levels: [shown(true), shown(false)], time: m.time })
 }
 
 pub(crate) fn bbo(ex: &Exchange, coin: &str) -> Value {
     let Some(m) = ex.market(coin) else { return Value::Null };
-    let best = |bids| side(ex, m, bids, None, None).first().map_or(Value::Null, level);
+    let best = |bids| side(ex, m, bids, None, None).first().map_or(Value::Null, |best| json!(level(best)));
     json!({"coin": coin, "time": m.time, "bbo": [best(true), best(false)]})
 }
 

@@ -10,7 +10,7 @@ use crate::exchange::{Exchange, SECOND_DEX, SPOT_ASSET, SPOT_COIN, quota};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(crate) use market::{all_mids, asset_ctx, bbo, candle, l2_book, trades};
+pub(crate) use market::{all_mids, asset_ctx, bbo, book, candle, trades};
 
 /// Most fills and orders in one answer.
 const MAX_ITEMS: usize = 2_000;
@@ -164,7 +164,7 @@ pub(crate) fn answer(ex: &Exchange, query: &Query, now: Now) -> Value {
             json!([market::meta(ex, dex), ctxs])
         }
         Query::AllMids { dex } => all_mids(ex, dex),
-        Query::L2Book { coin, n_sig_figs, mantissa } => l2_book(ex, coin, *n_sig_figs, *mantissa),
+        Query::L2Book { coin, n_sig_figs, mantissa } => json!(book(ex, coin, *n_sig_figs, *mantissa)),
         Query::ClearinghouseState { user: u, dex } => shape::clearinghouse(ex, &user(u), dex, now),
         Query::OpenOrders { user: u, dex } => shape::open_orders(ex, &user(u), dex, false),
         Query::FrontendOpenOrders { user: u, dex } => shape::open_orders(ex, &user(u), dex, true),

@@ -6,6 +6,7 @@ use super::account::{DexAccount, Position};
 use super::orders::OpenOrder;
 use crate::client::{ReadError, Venue};
 use crate::wire::Dex;
+use futures_util::future::try_join_all;
 use holdfast_core::money::Usd;
 use holdfast_core::time::{Span, Tick};
 use std::collections::BTreeSet;
@@ -120,7 +121,8 @@ impl AccountSnapshot {
 }
 
 impl Venue {
-    /// Reads open orders, then positions, of each dex in scope. One failed read fails the whole snapshot.
+    /// Reads open orders, then positions, of each dex in scope, the dexes side by side. One failed read fails the whole
+    /// snapshot.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -130,13 +132,13 @@ impl Venue {
             DexScope::Every => (self.perp_dexs().await?, true),
             DexScope::Only(dexes) => (dexes.clone(), false),
         };
-        let mut views = Vec::with_capacity(dexes.len());
-        for dex in dexes {
+        let views = try_join_all(dexes.into_iter().map(|dex| async move {
             // Orders first: one that fills between the two reads then shows in the position, not in neither.
             let orders = self.open_orders(&dex).await?;
             let account = self.clearinghouse(&dex).await?;
-            views.push(DexView { dex, account, orders });
-        }
+            Ok::<_, ReadError>(DexView { dex, account, orders })
+        }));
+        let views = views.await?;
         AccountSnapshot::build(views, sent, self.now(), every)
     }
 }

@@ -1,6 +1,6 @@
 //! Reads over real HTTP: errors are errors, and flat is proven over every dex or not at all.
 
-use crate::server::{Act, Server};
+use crate::server::{Act, Rule, Server};
 use crate::{clock, config, venue};
 use holdfast_venue_reduce::budget::{Purpose, Share};
 use holdfast_venue_reduce::client::{ReadError, Venue};
@@ -27,23 +27,40 @@ async fn flat_is_proven_over_every_dex_or_not_at_all() {
     let dexs = answer(r#"[null,{"name":"xyz"}]"#);
     let (none, time) = (answer("[]"), r#","time":1790000000000"#);
     let flat = || state("", time);
-    for (script, proof) in [
-        (vec![dexs.clone(), none.clone(), flat(), none.clone(), flat()], Some(true)),
-        (vec![dexs.clone(), none.clone(), flat(), none.clone(), state(HIDDEN, time)], Some(false)),
-        (vec![dexs.clone(), none.clone(), flat(), none.clone(), state(&HIDDEN.replace("oneWay", "x"), time)], None),
-        (vec![dexs.clone(), none.clone(), flat(), none.clone(), Act::Answer(500, String::new())], None),
-        (vec![dexs.clone(), none.clone(), flat(), answer("null"), flat()], None),
-        (vec![dexs.clone(), none.clone(), state("", ""), none.clone(), flat()], None),
-        (vec![answer("[]"), none.clone(), flat()], None),
+    // The answers to: which dexes; orders and state of the first; orders and state of the second.
+    for (answers, proof) in [
+        ([dexs.clone(), none.clone(), flat(), none.clone(), flat()], Some(true)),
+        ([dexs.clone(), none.clone(), flat(), none.clone(), state(HIDDEN, time)], Some(false)),
+        ([dexs.clone(), none.clone(), flat(), none.clone(), state(&HIDDEN.replace("oneWay", "x"), time)], None),
+        ([dexs.clone(), none.clone(), flat(), none.clone(), Act::Answer(500, String::new())], None),
+        ([dexs.clone(), none.clone(), flat(), answer("null"), flat()], None),
+        ([dexs.clone(), none.clone(), state("", ""), none.clone(), flat()], None),
+        ([answer("[]"), none.clone(), flat(), none.clone(), flat()], None),
     ] {
-        let server = Server::start(&script).await;
+        let [dexs, first_orders, first, second_orders, second] = answers.clone();
+        let rules: Vec<Rule> = vec![
+            (&["perpDexs"], dexs),
+            (&["OpenOrders", "xyz"], second_orders),
+            (&["clearinghouseState", "xyz"], second),
+            (&["OpenOrders"], first_orders),
+            (&["clearinghouseState"], first),
+        ];
+        let server = Server::asked(rules).await;
         let snapshot = venue(&server.url).account_snapshot(&DexScope::Every).await;
-        assert_eq!(snapshot.as_ref().ok().map(|s| s.proves_flat()), proof, "{script:?}");
+        assert_eq!(snapshot.as_ref().ok().map(|s| s.proves_flat()), proof, "{answers:?}");
         if let Ok(snapshot) = snapshot {
             assert_eq!(snapshot.equity().unwrap().to_string(), "20");
             assert_eq!(snapshot.venue_time_ms, 1_790_000_000_000);
-            assert!(server.seen()[4].body.contains(r#""type":"clearinghouseState""#));
-            assert!(server.seen()[4].body.contains(r#""dex":"xyz""#));
+            let seen = server.seen();
+            let at = |kind: &str, second: bool| {
+                let asked =
+                    |seen: &crate::server::Seen| seen.body.contains(kind) && seen.body.contains("xyz") == second;
+                seen.iter().position(asked)
+            };
+            for dex in [false, true] {
+                let (orders, state) = (at("OpenOrders", dex), at("clearinghouseState", dex));
+                assert!(orders.is_some() && orders < state, "orders first: {seen:?}");
+            }
         }
     }
     let server = Server::start(&[none, flat()]).await;

@@ -1,4 +1,5 @@
-//! A loopback HTTP server that answers by script: one behaviour per request, then the last one for ever.
+//! A loopback HTTP server that answers by script: one behaviour per request, then the last one for ever; or by question,
+//! where several are asked side by side.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,29 @@ pub(crate) struct Seen {
     pub(crate) body: String,
 }
 
+/// A kind of question, by words that are all in its body, and what is done with it.
+pub(crate) type Rule = (&'static [&'static str], Act);
+
+enum Script {
+    InOrder(VecDeque<Act>),
+    ByQuestion(Vec<Rule>),
+}
+
+impl Script {
+    /// What is done with this request; one that no rule knows ends the connection.
+    fn act(&mut self, body: &str) -> Act {
+        let act = match self {
+            Self::InOrder(acts) if acts.len() > 1 => acts.pop_front(),
+            Self::InOrder(acts) => acts.front().cloned(),
+            Self::ByQuestion(rules) => {
+                let knows = |(words, _): &&Rule| words.iter().all(|word| body.contains(word));
+                rules.iter().find(knows).map(|(_, act)| act.clone())
+            }
+        };
+        act.unwrap_or(Act::Close)
+    }
+}
+
 /// A running server.
 pub(crate) struct Server {
     /// `http://127.0.0.1:port`.
@@ -36,10 +60,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(script: &[Act]) -> Self {
+        Self::run(Script::InOrder(script.iter().cloned().collect())).await
+    }
+
+    /// The first rule that knows a question answers it, as often as it is asked.
+    pub(crate) async fn asked(rules: Vec<Rule>) -> Self {
+        Self::run(Script::ByQuestion(rules)).await
+    }
+
+    async fn run(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let script = Arc::new(Mutex::new(script.iter().cloned().collect::<VecDeque<_>>()));
+        let script = Arc::new(Mutex::new(script));
         let seen2 = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -54,16 +87,13 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, script: Arc<Mutex<VecDeque<Act>>>) {
+async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, script: Arc<Mutex<Script>>) {
     let mut buffer = Vec::new();
     loop {
         let Some((path, body)) = request(&mut stream, &mut buffer).await else { return };
+        let act = script.lock().unwrap().act(&body);
         seen.lock().unwrap().push(Seen { path, body });
-        let act = {
-            let mut script = script.lock().unwrap();
-            if script.len() > 1 { script.pop_front() } else { script.front().cloned() }
-        };
-        let (status, body, length) = match act.unwrap_or(Act::Close) {
+        let (status, body, length) = match act {
             Act::Answer(status, body) => (status, body.clone(), body.len()),
             Act::Cut => (200, "{\"status\":".to_owned(), 100),
             Act::Close => return,
