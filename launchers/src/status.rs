@@ -277,6 +277,10 @@ fn text(out: Out, doc: &StatusDoc) -> String {
         rows.push(("equity", format!("{} USD", plain(equity))));
     }
     rows.push(("journal", journal(doc)));
+    if doc.disk.short {
+        let free = doc.disk.free_mib.map_or_else(String::new, |mib| format!(", {mib} MiB free"));
+        rows.push(("disk", out.paint(Tone::Bad, &format!("FULL{free}")).to_string()));
+    }
     if !doc.api.cockpit.is_empty() {
         rows.push(("cockpit", plain(&doc.api.cockpit)));
     }

@@ -35,7 +35,7 @@ pub(crate) fn agree(home: &Home) -> bool {
 }
 
 /// Changes the cell of a home in which nothing runs.
-fn rewrite(home: &Home, change: impl FnOnce(&mut Durable)) {
+pub(crate) fn rewrite(home: &Home, change: impl FnOnce(&mut Durable)) {
     let (mut cell, durable) = Cell::<Durable>::open(&home.paths().judge_cell()).expect("a cell");
     let mut durable = durable.expect("a judge was here");
     change(&mut durable);

@@ -59,6 +59,9 @@ pub struct StatusDoc {
     pub journal: JournalStatus,
     /// The engine's decision journal.
     pub decisions: DecisionsStatus,
+    /// Room on the home's disk.
+    #[serde(default)]
+    pub disk: DiskStatus,
     /// Why the engine's own gate refuses every opening, for as long as that stands; absent when nothing standing does.
     pub opening_blocked: Option<String>,
     /// When this document was made, RFC 3339.
@@ -209,6 +212,15 @@ pub struct JournalStatus {
     pub durable: bool,
     /// Why not, for people; empty if it does.
     pub detail: String,
+}
+
+/// Room on the home's disk in the status document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Too little for the records of new risk: nothing opens, reducing goes on.
+    pub short: bool,
+    /// What is free, in MiB; absent while unknown.
+    pub free_mib: Option<u64>,
 }
 
 /// The decision journal in the status document, as the engine last reported it.

@@ -63,7 +63,10 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
         let ownership = Arc::new(ownership);
         let mut driver = Driver::new(launch, ownership.clone(), (cell, durable), (journal, book), inputs)?;
-        ownership.announce(&driver.launch.home)?;
+        if let Err(error) = ownership.announce(&driver.launch.home) {
+            // The lock decides who supervises; the clerk writes the file as soon as the disk takes it.
+            tracing::error!(%error, "the pidfile was not written: the control door says who runs");
+        }
         driver.run(&mut queue).await;
         driver.snapshot();
         driver.book.finish(Duration::from_secs(5)).await;

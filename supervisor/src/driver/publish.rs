@@ -22,6 +22,7 @@ impl Driver {
             latches_on_disk: self.keeper.healthy(now),
             journal: self.journal.status(self.bus_told.as_ref(), self.keeper.healthy(now) && self.ledger_told),
             ledger_on_disk: self.ledger_told,
+            disk: self.clerk.room(),
             stuck,
         };
         publish::document(&self.machine, &facts, now)

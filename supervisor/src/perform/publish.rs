@@ -7,7 +7,7 @@ use holdfast_core::money::{Szi, Usd};
 use holdfast_core::registry::{ModeReason, TradingMode, VenueDeadMan};
 use holdfast_core::report::{AccountView, BusHealth, JobKind, JobState, Residue};
 use holdfast_core::status::{
-    ApiStatus, DeadManStatus, DecisionsStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
+    ApiStatus, DeadManStatus, DecisionsStatus, DiskStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
     PermitStatus, STATUS_SCHEMA, Seconds, StatusDoc, WorkerStatus,
 };
 use holdfast_core::time::Tick;
@@ -25,6 +25,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) latches_on_disk: bool,
     pub(crate) journal: JournalStatus,
     pub(crate) ledger_on_disk: bool,
+    pub(crate) disk: DiskStatus,
     /// Killed and not gone, with words for people.
     pub(crate) stuck: BTreeMap<Role, String>,
 }
@@ -82,6 +83,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             durable: view.journal.is_some_and(|journal| journal.healthy),
             unsettled: view.journal.map_or(0, |journal| journal.unsettled),
         },
+        disk: facts.disk,
         opening_blocked: view.standing.map(str::to_owned),
         generated_at: at(now),
         generated_boot_ns: now.0,
@@ -158,9 +160,31 @@ fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<
 /// One line that says what a person should do next; empty when there is nothing to do.
 fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
     let step = step_of_mode(view, facts);
+    let step = match facts.disk.free_mib.filter(|_| facts.disk.short) {
+        None => step,
+        // What holds the mode may need more than room; the disk alone is said alone.
+        Some(free) if !facts.latches_on_disk || view.kill.is_some() || working(view) => {
+            format!("{step}; {}", full(facts, free))
+        }
+        Some(free) => full(facts, free),
+    };
     let Some(words) = view.disagreement else { return step };
     let disagree = format!("RECORDS DISAGREED, the stricter holds: {words}; look at the venue, then `engine resume`");
-    if view.kill.is_some() { format!("{step}; {disagree}") } else { disagree }
+    if view.kill.is_some() || facts.disk.short { format!("{step}; {disagree}") } else { disagree }
+}
+
+/// A reduce job is under way.
+fn working(view: &View<'_>) -> bool {
+    view.job_state != "none" && view.job_state != JobState::Flat.as_str()
+}
+
+/// A disk without room, for people.
+fn full(facts: &Facts<'_>, free_mib: u64) -> String {
+    let again = if facts.ledger_on_disk { "" } else { ", then `engine restart`" };
+    format!(
+        "THE DISK IS FULL ({free_mib} MiB free): nothing opens risk, closing, kill and flatten go on, what happens may not be \
+         recorded; free some space{again}"
+    )
 }
 
 fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {

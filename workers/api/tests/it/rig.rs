@@ -5,7 +5,7 @@ use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::registry::{LatchReason, ModeReason, Profile, TradingMode, VenueDeadMan};
 use holdfast_core::report::PositionView;
 use holdfast_core::status::{
-    ApiStatus, DeadManStatus, DecisionsStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
+    ApiStatus, DeadManStatus, DecisionsStatus, DiskStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
     PermitStatus, STATUS_SCHEMA, Seconds, StatusDoc, WorkerStatus,
 };
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, Token};
@@ -251,6 +251,7 @@ pub(crate) fn active() -> StatusDoc {
             durable: true,
             detail: String::new(),
         },
+        disk: DiskStatus { short: false, free_mib: Some(4096) },
         decisions: DecisionsStatus {
             entries: 567,
             head: format!("sha256:{}", "cd".repeat(32)),
