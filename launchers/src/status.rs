@@ -273,6 +273,10 @@ fn text(out: Out, doc: &StatusDoc) -> String {
     let fires = doc.dead_man.venue_fires_at.as_ref().map_or_else(String::new, |at| format!(" (fires {at})"));
     let operator = doc.dead_man.operator_expires_at.as_deref().unwrap_or("off");
     rows.push(("dead-man", format!("venue {}{fires}, operator {operator}", doc.dead_man.venue)));
+    if let Some(why) = &doc.dead_man.unrecorded {
+        let words = format!("NOT KEPT ({}): deadman works on, its successor may not know what it began", plain(why));
+        rows.push(("record", out.paint(Tone::Bad, &words).to_string()));
+    }
     if let Some(equity) = &doc.exposure.equity_usd {
         rows.push(("equity", format!("{} USD", plain(equity))));
     }

@@ -133,6 +133,9 @@ pub struct DeadManStatus {
     pub venue_detail: String,
     /// When the operator must have checked in.
     pub operator_expires_at: Option<String>,
+    /// Why deadman cannot write down what it begins, so that a successor may not know of it; absent while it can.
+    #[serde(default)]
+    pub unrecorded: Option<String>,
 }
 
 /// Exposure in the status document. What is not known is never shown as flat.

@@ -60,6 +60,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             venue_fires_at: view.dead_man.and_then(|report| report.fires_at_ms).map(rfc3339),
             venue_detail: view.dead_man.map_or_else(String::new, |report| report.detail.clone()),
             operator_expires_at: view.operator_expires_wall_ms.map(rfc3339),
+            unrecorded: view.unrecorded.map(str::to_owned),
         },
         exposure: ExposureStatus {
             flat: view.account_known && account.is_some_and(|account| account.is_flat()),
@@ -194,6 +195,12 @@ fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {
     if !facts.ledger_on_disk {
         return "the ledger cannot be written: check the disk; if it does not mend by itself, `engine restart`"
             .to_owned();
+    }
+    if let Some(why) = view.unrecorded.filter(|_| view.kill.is_none() && !working(view)) {
+        return format!(
+            "deadman works, but cannot write down what it begins ({why}): nothing opens; mend the disk, or move data/deadman.cell \
+             aside, then `engine restart`, which starts killed until `engine resume`"
+        );
     }
     if let Some(words) = facts.stuck.values().next() {
         return words.clone();

@@ -76,6 +76,8 @@ pub(crate) struct Deadman {
     watch: Watch,
     operator: Operator,
     ledger: Ledger,
+    /// What the supervisor was told last of the record.
+    unrecorded: Option<Option<String>>,
     loss_acted: bool,
     draining: bool,
     writing: Option<oneshot::Receiver<()>>,
@@ -131,6 +133,7 @@ impl Deadman {
             watch: Watch::begin(now),
             operator: Operator::default(),
             ledger,
+            unrecorded: None,
             loss_acted: false,
             draining: false,
             writing: None,
@@ -226,6 +229,13 @@ impl Deadman {
             && self.ctx.report(FromWorker::Duty(Box::new(duty)))
         {
             self.ledger.told();
+        }
+        let trouble = self.ledger.trouble(now);
+        if self.ready
+            && self.unrecorded.as_ref() != Some(&trouble)
+            && self.ctx.report(FromWorker::Unrecorded(trouble.clone()))
+        {
+            self.unrecorded = Some(trouble);
         }
         self.keep_armed(now);
         self.keep_warm(now);

@@ -220,6 +220,7 @@ pub(crate) fn active() -> StatusDoc {
             venue_fires_at: Some(at(now.saturating_add(28_000))),
             venue_detail: String::new(),
             operator_expires_at: Some(at(now.saturating_add(11_532_000))),
+            unrecorded: None,
         },
         exposure: ExposureStatus {
             flat: true,

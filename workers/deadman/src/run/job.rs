@@ -113,7 +113,12 @@ impl Deadman {
         );
         let _ = self.ctx.report(FromWorker::Job(progress.clone()));
         // Nobody at the door is no failure.
-        let _ = self.told.send(Told { attempt: self.attempt, progress: progress.clone() });
+        let unsaved = self.ledger.trouble(now).map(|why| {
+            format!(
+                "deadman works, and cannot write down what it begins ({why}): its successor may not know of this order"
+            )
+        });
+        let _ = self.told.send(Told { attempt: self.attempt, progress: progress.clone(), unsaved });
         let verdict = progress.state.is_verdict();
         self.said = Some((progress, now));
         if self.loss_acted && verdict {
