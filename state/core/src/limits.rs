@@ -73,6 +73,8 @@ pub const PEER_QUEUE_MAX: usize = 64;
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 /// Connections served at once on the status door.
 pub const STATUS_CLIENTS_MAX: usize = 8;
+/// Orders of the last reading that a reduce job is handed out with: they fit into one frame.
+pub const KNOWN_ORDERS_MAX: usize = 200;
 /// With less than this free on the home's disk, in MiB, nothing opens and a first start is refused: room for the
 /// preallocated cells, the journal and a day's logs.
 pub const DISK_FREE_MIB: u64 = 16;
