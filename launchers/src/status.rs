@@ -3,6 +3,7 @@
 //! What is not known is never shown as flat or as Active; a document from disk is marked stale.
 
 use crate::error::{NOT_RUNNING, Trouble, UNKNOWN};
+use crate::latched::Latched;
 use crate::link::{self, DeadmanReport, Seen};
 use crate::out::{Out, Tone, plain};
 use crate::risk::{progress_line, residue};
@@ -27,6 +28,8 @@ struct Absent<'a> {
     survivors: Vec<Survivor>,
     /// What is open now, in a few words: `UNKNOWN` unless something proves more.
     exposure: Option<&'a str>,
+    /// What the next start is bound by; null when nothing is, or a supervisor may be there.
+    latched: Option<&'a Latched>,
     /// What deadman did when the last supervisor was lost.
     deadman_report: Option<DeadmanReport>,
 }
@@ -100,6 +103,12 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         (Some(_), _) => out.paint(Tone::Careful, "not running"),
         (None, _) => out.paint(Tone::Bad, "UNKNOWN, treat as Kill"),
     };
+    let latched = running.and_then(|_| Latched::of(home));
+    // A kill that waits for the next start is what a person must see first.
+    let head = match &latched {
+        Some(latched) => format!("{head} · {}", out.paint(Tone::Bad, &plain(&latched.words()))),
+        None => head.to_string(),
+    };
     let mut words = match &open {
         // The exposure is the news; where it is about comes after it.
         Some(open) if open.lost => format!("{head} · {} · {}", open.words, plain(&detail)),
@@ -134,6 +143,7 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         last_known,
         survivors,
         exposure,
+        latched: latched.as_ref(),
         deadman_report,
     };
     (code, out.doc(&doc) && out.line(&words))

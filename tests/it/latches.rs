@@ -130,3 +130,51 @@ fn a_position_nobody_ordered_holds_and_is_named() {
     let _ = tree.run(&["heartbeat"]).expect_code(0);
     tree.until("the line to go", s(5), |doc| doc.next_step.is_empty());
 }
+
+#[test]
+fn what_binds_the_next_start_is_said_while_nothing_runs() {
+    let tree = Tree::active();
+    // The order, its first words, and what the document says: killed, paused, owed.
+    type Case<'a> = (&'a str, fn(&Tree), &'a str, (bool, bool, Option<&'a str>));
+    let cases: [Case<'_>; 5] = [
+        ("nothing", |_| {}, "", (false, false, None)),
+        ("a pause", |tree| drop(tree.run(&["pause"]).expect_code(0)), "PAUSED", (false, true, None)),
+        ("a flatten", |tree| drop(tree.run(&["stop", "--flatten"]).expect_code(0)), "PAUSED", (false, true, None)),
+        (
+            "a kill",
+            |tree| drop(tree.run(&["kill", "--reason", "storm"]).expect_code(0)),
+            "KILL LATCHED",
+            (true, true, Some("flatten")),
+        ),
+        (
+            "a kill by file",
+            |tree| {
+                let phrase = "resume paper KILL_RISKSTATE_KILL REDUCEONLY_OPERATOR_PAUSED";
+                let _ = tree.run(&["resume", "--confirm", phrase]).expect_code(0);
+                let _ = tree.run(&["stop"]).expect_code(0);
+                let _ = tree.run(&["kill"]).expect_code(3);
+            },
+            "KILL LATCHED",
+            (true, false, None),
+        ),
+    ];
+    for (name, order, words, (kill, pause, owed)) in cases {
+        order(&tree);
+        let _ = tree.run(&["stop"]);
+        let text = tree.run(&["status"]).expect_code(3).out;
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains(words) && (words.is_empty() != first.contains("the next start")), "{name}: {text}");
+        let doc = tree.run(&["--json", "status"]).expect_code(3).json();
+        let latched = &doc["latched"];
+        if words.is_empty() {
+            assert!(latched.is_null(), "{name}: {doc}");
+        } else {
+            assert_eq!((&latched["kill"], &latched["pause"]), (&kill.into(), &pause.into()), "{name}: {latched}");
+            assert_eq!(latched["owed"].as_str(), owed, "{name}: {latched}");
+        }
+        restart(&tree);
+        if kill {
+            tree.until("a proof of flat", s(30), |doc| doc.kill.state == "flat");
+        }
+    }
+}
