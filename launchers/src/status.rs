@@ -268,6 +268,9 @@ fn text(out: Out, doc: &StatusDoc) -> String {
     if doc.kill.active || doc.kill.state != "none" {
         rows.push(("kill", kill(doc)));
     }
+    if let Some(words) = &doc.kill.taken_over {
+        rows.push(("taken", plain(words)));
+    }
     if doc.mode_reasons.len() > 1 {
         rows.push(("also", doc.mode_reasons.iter().skip(1).map(|r| r.as_str()).collect::<Vec<_>>().join(" ")));
     }

@@ -72,6 +72,8 @@ struct Driver {
     aside: Rc<Aside>,
     /// Workers of whom it was said that they do not end.
     stuck: BTreeSet<Role>,
+    /// What this start took over from the former deadman, for people.
+    taken_over: Option<String>,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,

@@ -206,16 +206,6 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     tree.witness().check_openings();
 }
 
-/// SIGKILL to everything of this home: the supervisor first, so that nobody is replaced, deadman before it can act.
-fn end_all(tree: &Tree) {
-    until("nothing left", s(10), || {
-        let left = tree.processes();
-        let first = left.iter().filter(|(name, _)| name == "supervisor" || name == "deadman");
-        first.chain(&left).for_each(|(_, pid)| send(*pid, Signal::SIGKILL));
-        left.is_empty().then_some(())
-    });
-}
-
 #[test]
 fn a_start_on_a_full_disk_carries_out_what_is_owed_and_opens_nothing() {
     // Kept whole: taken apart, the disk would go before the tree, and nobody would find the processes again.
@@ -229,7 +219,7 @@ fn a_start_on_a_full_disk_carries_out_what_is_owed_and_opens_nothing() {
         // Held by nobody's order: it is there at the start whatever the engine did last.
         tree.foreign_position("BTC", "0.02");
         tree.until("a position", s(20), |doc| doc.exposure.known && !doc.exposure.flat);
-        end_all(tree);
+        crate::ledger::end_all(tree);
         match owed {
             "kill" => assert!(tree.run(&["--json", "kill"]).expect_code(3).out.contains("not_running"), "{what}"),
             "flatten" => crate::ledger::rewrite(&tree.home, |durable| durable.owe(JobKind::Flatten)),

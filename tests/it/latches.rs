@@ -178,3 +178,36 @@ fn what_binds_the_next_start_is_said_while_nothing_runs() {
         }
     }
 }
+
+#[test]
+fn an_owed_flatten_survives_a_spoilt_cell_and_a_taken_port_of_the_api() {
+    let tree = Tree::active();
+    let _ = tree.run(&["pause"]).expect_code(0);
+    tree.foreign_position("BTC", "0.01");
+    tree.until("a position", s(20), |doc| doc.exposure.known && !doc.exposure.flat);
+    crate::ledger::end_all(&tree);
+    crate::ledger::rewrite(&tree.home, |durable| durable.owe(holdfast_core::report::JobKind::Flatten));
+    // Written by a start: the ledger has it then.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("its number").port();
+    fs::write(tree.home.paths().config(), format!("[api]\nport = {port}\n")).expect("a configuration");
+    fs::set_permissions(tree.home.paths().config(), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("private");
+    let ran = tree.run(&["start", "--wait", "3"]);
+    assert!(ran.code == 1 && ran.err.contains("FLATTEN OWED") && ran.err.contains("api"), "{ran:?}");
+    let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
+    assert!(doc.trading_mode != TradingMode::Active && tree.books().flat(), "{doc:#?}");
+    drop(socket);
+    let _ = tree.run(&["stop"]).expect_code(0);
+    // Owed again, in both records; then the cell is spoilt.
+    crate::ledger::rewrite(&tree.home, |durable| durable.owe(holdfast_core::report::JobKind::Flatten));
+    let (_, durable) =
+        holdfast_store::Cell::<holdfast_core::durable::Durable>::open(&tree.home.paths().judge_cell()).expect("a cell");
+    crate::ledger::record(&tree.home, &durable.expect("a judge was here"));
+    fs::write(tree.home.paths().judge_cell(), b"what is this").expect("a file");
+    restart(&tree);
+    let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
+    assert!(doc.kill.active && doc.mode_reasons.contains(&ModeReason::KillStateIntegrityBroken), "{doc:#?}");
+    assert!(tree.diary("supervisor").says(0, "ordered: Flatten").is_some());
+    assert!(tree.home.paths().judge_cell().with_extension("cell.damaged").exists(), "kept as evidence");
+}

@@ -66,7 +66,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     }
     // Looked at again: an export may have been under way while waiting for the turn.
     let import = carry::admit(home)?;
-    preflight::ports(home, &loaded)?;
+    preflight::ports(out, home, &loaded)?;
     let account = account::prepare(home, &loaded.settings)?;
     if let Some(import) = &import {
         carry::admitted(out, home, import)?;

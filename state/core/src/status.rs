@@ -170,6 +170,9 @@ pub struct KillStatus {
     pub reason: Option<String>,
     /// Venue time of the read that proved flat.
     pub proof_at: Option<String>,
+    /// What this start took over from the deadman before it, from which epoch and why.
+    #[serde(default)]
+    pub taken_over: Option<String>,
 }
 
 /// One worker in the status document.

@@ -26,6 +26,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) journal: JournalStatus,
     pub(crate) ledger_on_disk: bool,
     pub(crate) disk: DiskStatus,
+    pub(crate) taken_over: Option<&'a str>,
     /// Killed and not gone, with words for people.
     pub(crate) stuck: BTreeMap<Role, String>,
 }
@@ -70,7 +71,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             open_orders: account.map_or(0, |account| u32::try_from(account.orders.len()).unwrap_or(u32::MAX)),
             equity_usd: account.map(|account| account.equity_usd).map(|usd: Usd| usd.to_string()),
         },
-        kill: kill_status(&view),
+        kill: KillStatus { taken_over: facts.taken_over.map(str::to_owned), ..kill_status(&view) },
         workers: machine.workers(now).map(|worker| worker_status(&worker, facts, now)).collect(),
         api: ApiStatus {
             url: facts.api_url.to_owned(),
@@ -114,6 +115,7 @@ fn kill_status(view: &View<'_>) -> KillStatus {
         state: if unproven { JobState::NotFlat.as_str() } else { view.job_state }.to_owned(),
         residue: view.residue.iter().cloned().chain(left).collect(),
         reason: view.kill.and_then(|kill| kill.reason.clone()),
+        taken_over: None,
         proof_at: view.proof_venue_ms.filter(|_| view.job_kind == Some(JobKind::Flatten) && !unproven).map(rfc3339),
     }
 }

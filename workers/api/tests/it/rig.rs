@@ -237,6 +237,7 @@ pub(crate) fn active() -> StatusDoc {
             residue: vec![],
             reason: None,
             proof_at: None,
+            taken_over: None,
         },
         workers: vec![
             worker(Role::Venue, 4243, "ready"),
