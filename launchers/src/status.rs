@@ -104,11 +104,6 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         (None, _) => out.paint(Tone::Bad, "UNKNOWN, treat as Kill"),
     };
     let latched = running.and_then(|_| Latched::of(home));
-    // A kill that waits for the next start is what a person must see first.
-    let head = match &latched {
-        Some(latched) => format!("{head} · {}", out.paint(Tone::Bad, &plain(&latched.words()))),
-        None => head.to_string(),
-    };
     let mut words = match &open {
         // The exposure is the news; where it is about comes after it.
         Some(open) if open.lost => format!("{head} · {} · {}", open.words, plain(&detail)),
@@ -116,6 +111,9 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         None if running.is_none() => format!("{head} · exposure UNKNOWN · {}", plain(&detail)),
         None => format!("{head} · {}", plain(&detail)),
     };
+    if let Some(latched) = &latched {
+        words.push_str(&format!(" · {}", out.paint(Tone::Bad, &plain(&latched.words()))));
+    }
     if let Some(doc) = &last {
         let (at, open) = (plain(&doc.generated_at), exposure(&doc.exposure));
         words.push_str(&format!("\nlast known {at} (stale): {}, {open}", doc.trading_mode));
