@@ -83,6 +83,8 @@ pub enum FromWorker {
     DeadMan(DeadManReport),
     /// Deadman: it took on what no supervisor ordered (the operator did not check in, or asked at deadman's own door).
     Duty(Box<Duty>),
+    /// Deadman: why it cannot write down what it begins, or that it can. It works on either way.
+    Unrecorded(Option<String>),
     /// Api: somebody asked for emergency reduce-only.
     EmergencyReduceOnly {},
 }

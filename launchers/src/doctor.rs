@@ -139,7 +139,11 @@ fn disk(home: &Home) -> Check {
     match home::free_mib(there) {
         Err(e) => fail("disk", e.to_string(), e.next()),
         Ok(mib) if mib < home::START_FREE_MIB => {
-            fail("disk", format!("{mib} MiB free; a start needs {}", home::START_FREE_MIB), "free some space")
+            let detail = format!(
+                "{mib} MiB free; with less than {} nothing opens risk, closing goes on, and a first start is refused",
+                home::START_FREE_MIB
+            );
+            fail("disk", detail, "free some space")
         }
         Ok(mib) if mib < 512 => {
             warn("disk", format!("{mib} MiB free"), "free some space: a week of logs may take more")

@@ -71,7 +71,10 @@ pub(crate) enum Trouble {
         source: std::io::Error,
     },
     /// Too little space for the first writes.
-    #[error("only {free_mib} MiB are free for {}; a start needs {need_mib}", .path.display())]
+    #[error(
+        "only {free_mib} MiB are free for {}; a first start writes keys, books and records and needs {need_mib}; it is \
+         refused, because nothing that was ever traded here waits to be managed", .path.display()
+    )]
     DiskFull {
         /// The home.
         path: PathBuf,

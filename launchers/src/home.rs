@@ -3,7 +3,7 @@
 //! Folders that hold secrets or sockets are 0700 from the first instant; nothing in a home is ever deleted here.
 
 use crate::error::Trouble;
-use holdfast_core::limits::HOME_PATH_BYTES_MAX;
+use holdfast_core::limits::{DISK_FREE_MIB, HOME_PATH_BYTES_MAX};
 use holdfast_ipc::bootstrap::Home;
 use std::env;
 use std::ffi::OsString;
@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Space a start needs on the home's disk, in MiB: room for the preallocated cells, the journal and a day's logs.
-pub(crate) const START_FREE_MIB: u64 = 16;
+/// Space a first start needs on the home's disk, in MiB; any other is restricted while there is less.
+pub(crate) const START_FREE_MIB: u64 = DISK_FREE_MIB;
 
 /// The folder meant: `--home` or `ENGINE_HOME`, a service manager's state folder, or the user's.
 pub(crate) fn resolve(given: Option<PathBuf>) -> Result<Home, Trouble> {
@@ -87,8 +87,10 @@ pub(crate) fn prepare(home: &Home) -> Result<(), Trouble> {
         nix::unistd::access(&room, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK)
             .map_err(|e| fail("write", &room, e.into()))?;
     }
+    // A first start writes keys and books and has nothing to manage: it waits for room. A home that was used may hold
+    // positions and latches: there a restricted tree is better than none.
     let free_mib = free_mib(home.root())?;
-    if free_mib < START_FREE_MIB {
+    if free_mib < START_FREE_MIB && !home.judge_cell().exists() {
         return Err(Trouble::DiskFull { path: home.root().into(), free_mib, need_mib: START_FREE_MIB });
     }
     Ok(())

@@ -11,6 +11,7 @@ mod config;
 mod doctor;
 mod error;
 mod home;
+mod latched;
 mod link;
 mod logs;
 mod out;

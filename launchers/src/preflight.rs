@@ -2,6 +2,8 @@
 
 use crate::config::Loaded;
 use crate::error::Trouble;
+use crate::latched::Latched;
+use crate::out::{Out, plain};
 use holdfast_core::ids::Role;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_supervisor::instance;
@@ -33,15 +35,25 @@ pub(crate) fn market(loaded: &mut Loaded) -> Result<(), Trouble> {
 
 /// Ports given by name must be free; the workers take them later, so this is advice in time, not a reservation.
 ///
+/// The api only shows: with a kill or a flatten waiting for this start, its port is no reason to let it wait.
+///
 /// A worker that outlived its supervisor may hold one: the new supervisor ends it before it starts anybody.
-pub(crate) fn ports(home: &Home, loaded: &Loaded) -> Result<(), Trouble> {
+pub(crate) fn ports(out: Out, home: &Home, loaded: &Loaded) -> Result<(), Trouble> {
     let settings = &loaded.settings;
     let left = instance::survivors(home);
     for (key, port, role) in
         [("api.port", settings.api.port, Role::Api), ("paper.port", settings.paper.port, Role::Venue)]
     {
         let Some(port) = port.filter(|_| left.iter().all(|(other, _)| *other != role)) else { continue };
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| Trouble::Port { key, port, why: e.to_string() })?;
+        let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
+        match Latched::of(home).filter(|_| role == Role::Api) {
+            None => return Err(Trouble::Port { key, port, why: error.to_string() }),
+            Some(latched) => out.note(&format!(
+                "port {port} ({key}) is taken ({error}): starting all the same, restricted and without the api, because of what waits \
+                 here: {}; then free the port, or change {key} in config.toml and run engine restart",
+                plain(&latched.words())
+            )),
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! What is not known is never shown as flat or as Active; a document from disk is marked stale.
 
 use crate::error::{NOT_RUNNING, Trouble, UNKNOWN};
+use crate::latched::Latched;
 use crate::link::{self, DeadmanReport, Seen};
 use crate::out::{Out, Tone, plain};
 use crate::risk::{progress_line, residue};
@@ -27,6 +28,8 @@ struct Absent<'a> {
     survivors: Vec<Survivor>,
     /// What is open now, in a few words: `UNKNOWN` unless something proves more.
     exposure: Option<&'a str>,
+    /// What the next start is bound by; null when nothing is, or a supervisor may be there.
+    latched: Option<&'a Latched>,
     /// What deadman did when the last supervisor was lost.
     deadman_report: Option<DeadmanReport>,
 }
@@ -100,6 +103,7 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         (Some(_), _) => out.paint(Tone::Careful, "not running"),
         (None, _) => out.paint(Tone::Bad, "UNKNOWN, treat as Kill"),
     };
+    let latched = running.and_then(|_| Latched::of(home));
     let mut words = match &open {
         // The exposure is the news; where it is about comes after it.
         Some(open) if open.lost => format!("{head} · {} · {}", open.words, plain(&detail)),
@@ -107,6 +111,9 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         None if running.is_none() => format!("{head} · exposure UNKNOWN · {}", plain(&detail)),
         None => format!("{head} · {}", plain(&detail)),
     };
+    if let Some(latched) = &latched {
+        words.push_str(&format!(" · {}", out.paint(Tone::Bad, &plain(&latched.words()))));
+    }
     if let Some(doc) = &last {
         let (at, open) = (plain(&doc.generated_at), exposure(&doc.exposure));
         words.push_str(&format!("\nlast known {at} (stale): {}, {open}", doc.trading_mode));
@@ -134,6 +141,7 @@ fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
         last_known,
         survivors,
         exposure,
+        latched: latched.as_ref(),
         deadman_report,
     };
     (code, out.doc(&doc) && out.line(&words))
@@ -258,6 +266,9 @@ fn text(out: Out, doc: &StatusDoc) -> String {
     if doc.kill.active || doc.kill.state != "none" {
         rows.push(("kill", kill(doc)));
     }
+    if let Some(words) = &doc.kill.taken_over {
+        rows.push(("taken", plain(words)));
+    }
     if doc.mode_reasons.len() > 1 {
         rows.push(("also", doc.mode_reasons.iter().skip(1).map(|r| r.as_str()).collect::<Vec<_>>().join(" ")));
     }
@@ -273,10 +284,18 @@ fn text(out: Out, doc: &StatusDoc) -> String {
     let fires = doc.dead_man.venue_fires_at.as_ref().map_or_else(String::new, |at| format!(" (fires {at})"));
     let operator = doc.dead_man.operator_expires_at.as_deref().unwrap_or("off");
     rows.push(("dead-man", format!("venue {}{fires}, operator {operator}", doc.dead_man.venue)));
+    if let Some(why) = &doc.dead_man.unrecorded {
+        let words = format!("NOT KEPT ({}): deadman works on, its successor may not know what it began", plain(why));
+        rows.push(("record", out.paint(Tone::Bad, &words).to_string()));
+    }
     if let Some(equity) = &doc.exposure.equity_usd {
         rows.push(("equity", format!("{} USD", plain(equity))));
     }
     rows.push(("journal", journal(doc)));
+    if doc.disk.short {
+        let free = doc.disk.free_mib.map_or_else(String::new, |mib| format!(", {mib} MiB free"));
+        rows.push(("disk", out.paint(Tone::Bad, &format!("FULL{free}")).to_string()));
+    }
     if !doc.api.cockpit.is_empty() {
         rows.push(("cockpit", plain(&doc.api.cockpit)));
     }

@@ -24,7 +24,7 @@ use holdfast_core::command::{ControlReply, ControlRequest};
 use holdfast_core::durable::Durable;
 use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{Epoch, Role};
-use holdfast_core::limits::{STATUS_MAX_AGE, TICK};
+use holdfast_core::limits::{DISK_FREE_MIB, STATUS_MAX_AGE, TICK};
 use holdfast_core::machine::Machine;
 use holdfast_core::permit::{Grant, PermitKey};
 use holdfast_core::registry::{ModeReason, TradingMode};
@@ -73,6 +73,8 @@ struct Driver {
     aside: Rc<Aside>,
     /// Workers of whom it was said that they do not end.
     stuck: BTreeSet<Role>,
+    /// What this start took over from the former deadman, for people.
+    taken_over: Option<String>,
     machine: Machine,
     permit: PermitWriter,
     permit_key: PermitKey,
@@ -176,7 +178,13 @@ impl Driver {
 
     fn mind_the_bus(&mut self, now: Tick) {
         self.journal.tend(now);
-        let bus = self.journal.health();
+        let bus = match self.journal.health() {
+            // What is about to be opened could not be recorded any more.
+            BusHealth::Good if self.clerk.room().short => {
+                BusHealth::Unavailable { why: format!("the disk is full: less than {DISK_FREE_MIB} MiB free") }
+            }
+            bus @ (BusHealth::Good | BusHealth::Unavailable { .. } | BusHealth::Refused { .. }) => bus,
+        };
         if self.bus_told.as_ref() != Some(&bus) {
             self.bus_told = Some(bus.clone());
             self.step(Event::Bus(bus));

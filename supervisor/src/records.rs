@@ -5,24 +5,43 @@
 //! * Where they disagree, nothing opens until an operator has seen it and resumed, however often we start meanwhile.
 //! * A ledger that cannot be used is an error, never a new beginning. One that is gone from a used home is made anew, and
 //!   that it is gone counts as a disagreement.
+//! * On a full disk it is gone without: the cell alone says what is in force, and that the ledger was not seen counts as
+//!   a disagreement.
 
 use crate::error::SupervisorError;
+use crate::os::files::free_mib;
 use crate::perform::ledger::Bookkeeper;
 use holdfast_core::conflict::{LatchRows, compare, stricter};
 use holdfast_core::durable::Durable;
+use holdfast_core::limits::DISK_FREE_MIB;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
-use holdfast_store::ledger::{Ledger, Reader};
+use holdfast_store::ledger::{Ledger, LedgerError, Reader};
 
 /// Opens the ledger and says what to go on from. `cell` is what the judge's cell holds.
 pub(crate) fn settle(home: &Home, cell: Option<Durable>) -> Result<(Bookkeeper, Durable), SupervisorError> {
     let path = home.ledger();
-    let ledger = Ledger::open(&path)?;
-    let reader = Reader::open(&path)?;
-    let (rows, loss) = (reader.latches()?, reader.loss_baseline()?);
-    drop(reader);
+    let opened = Ledger::open(&path).and_then(|ledger| {
+        let reader = Reader::open(&path)?;
+        Ok((ledger, reader.latches()?, reader.loss_baseline()?))
+    });
+    let (ledger, rows, loss) = match opened {
+        Ok(opened) => opened,
+        // SQLite cannot even be read without room beside it. What is owed must not wait for that.
+        Err(error @ (LedgerError::Io { .. } | LedgerError::Failed { .. })) if full(home) => {
+            tracing::error!(%error, "the disk is full: starting restricted, without the ledger");
+            let mut durable = cell.unwrap_or_else(|| Durable::lost(clock::wall_ms()));
+            durable.disagree("the disk was full at a start: what the ledger holds of latches was not seen");
+            return Ok((Bookkeeper::without(), durable));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let durable = brought_together(cell, &rows, || used(home));
     Ok((Bookkeeper::new(ledger, rows, loss), durable))
+}
+
+fn full(home: &Home) -> bool {
+    free_mib(home.root()).is_ok_and(|free| free < DISK_FREE_MIB)
 }
 
 fn brought_together(cell: Option<Durable>, rows: &LatchRows, used: impl FnOnce() -> bool) -> Durable {

@@ -5,18 +5,30 @@
 //! * A record that is missing in a used home, or cannot be read, counts as a flatten that was begun.
 //! * The record is taken back only once the judge's own cell holds what it said.
 
-use holdfast_core::durable::Durable;
+use holdfast_core::durable::{Durable, KillCause};
 use holdfast_core::duty::Duty;
+use holdfast_core::ids::Epoch;
+use holdfast_core::report::JobKind;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
 use holdfast_store::{Cell, CellError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Takes over. Deadman's process is gone, so that nobody else holds its cell. `used`: this home had a judge before.
 ///
 /// Fails never: what cannot be written down is in force all the same, and stays in deadman's record for the next one.
-pub(crate) fn take(home: &Home, judge: &mut Cell<Durable>, durable: &mut Durable, used: bool) {
+/// Gives what was taken over, in words for people.
+pub(crate) fn take(
+    home: &Home,
+    judge: &mut Cell<Durable>,
+    durable: &mut Durable,
+    (used, former): (bool, Epoch),
+) -> Option<String> {
     let path = home.deadman_cell();
+    let written = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
     let (record, duty) = match Cell::<Duty>::open(&path) {
         Ok((record, Some(duty))) => (Some(record), duty),
         Ok((record, None)) if !used => (Some(record), Duty::default()),
@@ -30,18 +42,37 @@ pub(crate) fn take(home: &Home, judge: &mut Cell<Durable>, durable: &mut Durable
         }
     };
     let duty = durable.still_owed(duty);
-    if duty != Duty::default() {
-        tracing::warn!(?duty, "taking over from the former deadman");
+    let words = (duty != Duty::default()).then(|| said(&duty, former, written));
+    if let Some(said) = &words {
+        tracing::warn!(?duty, said, "taking over from the former deadman");
         durable.take_over(&duty);
         if let Err(error) = judge.store(durable) {
             tracing::error!(%error, "taken over, but not written down: deadman's record stays for the next start");
-            return;
+            return words;
         }
     }
-    let Some(mut record) = record else { return };
+    let Some(mut record) = record else { return words };
     if let Err(error) = record.store(&Duty::default()) {
         tracing::error!(%error, "deadman's record could not be taken back: the next start takes it over once more");
     }
+    words
+}
+
+/// What was taken over, from whom, and why.
+fn said(duty: &Duty, former: Epoch, written: Option<SystemTime>) -> String {
+    let since = written.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let at = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+    let at = at.map_or_else(String::new, |ms| format!(", written down {}", clock::rfc3339(ms)));
+    let what = match (&duty.kill, duty.job, duty.paused_since_wall_ms) {
+        (Some(kill), ..) if kill.cause == KillCause::LatchesLost => "a kill, assumed: deadman's record was lost",
+        (Some(kill), ..) if kill.cause == KillCause::OperatorDeadMan => "a kill: the operator did not check in",
+        (Some(_), ..) => "a kill asked at deadman's own door",
+        (None, _, Some(_)) => "a flatten asked at deadman's own door",
+        (None, Some(JobKind::Flatten), None) => "a flatten that was begun and not proven when its process ended",
+        (None, Some(JobKind::CancelAll), None) => "a cancelling of every order that was begun and not proven",
+        (None, None, None) => "nothing",
+    };
+    format!("taken over from the deadman of epoch {}: {what}{at}", former.0)
 }
 
 /// The record of a home that was never used, made before anything else leaves a trace: missing later, it is a loss.
@@ -58,7 +89,7 @@ pub(crate) fn begin(home: &Home) {
 }
 
 /// An empty cell in the place of a damaged one, which is kept beside it.
-fn renewed(path: &Path, error: &CellError) -> Option<Cell<Duty>> {
+pub(crate) fn renewed<T: Serialize + DeserializeOwned>(path: &Path, error: &CellError) -> Option<Cell<T>> {
     match error {
         CellError::Damaged { .. } => {
             std::fs::rename(path, path.with_extension("cell.damaged")).ok()?;
@@ -71,8 +102,7 @@ fn renewed(path: &Path, error: &CellError) -> Option<Cell<Duty>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::durable::{KillCause, KillLatch};
-    use holdfast_core::report::JobKind;
+    use holdfast_core::durable::KillLatch;
 
     /// A home whose deadman left this record (`Err`: these bytes); what the next start makes of it, and the one after.
     fn starts(record: Option<Result<Duty, &[u8]>>, used: bool) -> [Durable; 2] {
@@ -87,7 +117,7 @@ mod tests {
         [used, true].map(|used| {
             let (mut judge, _) = Cell::<Durable>::open(&home.judge_cell()).expect("a cell");
             let mut durable = Durable::fresh();
-            take(&home, &mut judge, &mut durable, used);
+            let _ = take(&home, &mut judge, &mut durable, (used, Epoch(3)));
             drop(judge);
             let stored = Cell::<Durable>::open(&home.judge_cell()).expect("a cell").1;
             assert!(

@@ -3,6 +3,7 @@
 use crate::stale::{resume, trading};
 use holdfast_core::ids::Role;
 use holdfast_core::registry::{ModeReason, TradingMode};
+use holdfast_core::report::JobKind;
 use holdfast_tests::home::{BUSY, Home, finish};
 use holdfast_tests::tree::send;
 use holdfast_tests::wait::{now, s, throughout};
@@ -128,6 +129,12 @@ impl Ballast {
         }
     }
 
+    /// Gives this many bytes back.
+    pub(crate) fn leave(&self, bytes: u64) {
+        let len = self.1.metadata().expect("its length").len();
+        self.1.set_len(len.saturating_sub(bytes)).expect("it can be cut");
+    }
+
     pub(crate) fn free(self) {
         std::fs::remove_file(&self.0).expect("it can be removed");
     }
@@ -183,11 +190,6 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     let ran = tree.run(&["stop"]);
     assert_eq!(ran.code, 0, "{ran:?}\n{}", tree.logs());
     assert_eq!(tree.processes(), []);
-    // Nothing starts on a full disk, and it is said why.
-    ballast.fill();
-    let error = tree.run(&["--json", "start"]).expect_code(1).json();
-    assert_eq!(error["code"], "disk_full", "{error}");
-    assert_eq!(tree.processes(), []);
     ballast.free();
     let _ = tree.run(&["start"]).expect_code(0);
     let doc = tree.wait_mode(TradingMode::Kill, s(10));
@@ -202,6 +204,73 @@ fn a_full_disk_restricts_and_kill_still_ends_flat_and_is_remembered() {
     until("records of the latches that agree", s(10), || crate::ledger::agree(&tree.home).then_some(()));
     assert!(now() > killed);
     tree.witness().check_openings();
+}
+
+#[test]
+fn a_start_on_a_full_disk_carries_out_what_is_owed_and_opens_nothing() {
+    // Kept whole: taken apart, the disk would go before the tree, and nobody would find the processes again.
+    let Some(small) = small() else { return };
+    let tree = &small.tree;
+    trading(tree);
+    let ballast_at = tree.home.paths().root().join("ballast");
+    // What is owed, and how many bytes are left.
+    for (owed, left) in [("kill", 0), ("kill", 8 << 20), ("flatten", 8 << 20), ("nothing", 8 << 20)] {
+        let what = format!("{owed} owed, {left} bytes left");
+        // Held by nobody's order: it is there at the start whatever the engine did last.
+        tree.foreign_position("BTC", "0.02");
+        tree.until("a position", s(20), |doc| doc.exposure.known && !doc.exposure.flat);
+        crate::ledger::end_all(tree);
+        match owed {
+            "kill" => assert!(tree.run(&["--json", "kill"]).expect_code(3).out.contains("not_running"), "{what}"),
+            "flatten" => crate::ledger::rewrite(&tree.home, |durable| durable.owe(JobKind::Flatten)),
+            _ => {}
+        }
+        let mut ballast = Ballast::new(ballast_at.clone());
+        ballast.fill();
+        ballast.leave(left);
+        let started = now();
+        let ran = tree.run(&["start", "--wait", "30"]);
+        assert!(ran.code == 0 && ran.out.contains("THE DISK IS FULL"), "{what}: {ran:?}\n{}", tree.logs());
+        let doc = tree.until("the disk to be said", s(5), |doc| doc.disk.short);
+        assert!(doc.next_step.contains("free some space"), "{what}: {doc:#?}");
+        assert!(tree.run(&["status"]).expect_code(0).out.contains("FULL"), "{what}");
+        if owed != "nothing" {
+            let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
+            assert!(doc.kill.proof_at.is_some() && doc.kill.active == (owed == "kill"), "{what}: {doc:#?}");
+            assert!(tree.books().flat(), "{what}: the venue holds something");
+        }
+        throughout("restriction", s(8), || {
+            let doc = tree.status();
+            let right = if owed == "kill" { TradingMode::Kill } else { TradingMode::ReduceOnly };
+            doc.trading_mode == right
+        });
+        assert!(tree.witness().increases(started, now()).is_empty(), "{what}: opened on a full disk");
+        ballast.free();
+        tree.until("room", s(5), |doc| !doc.disk.short);
+        // Without room for the ledger it was not opened: it is by the next start, and an operator looks.
+        let _ = tree.run(&["restart"]).expect_code(0);
+        if owed == "kill" {
+            tree.until("proof of flat after the restart", s(30), |doc| doc.kill.state == "flat");
+        }
+        let doc = tree.status();
+        if doc.kill.active || doc.next_step.contains("RECORDS DISAGREED") {
+            resume(tree);
+        }
+        trading(tree);
+    }
+    let _ = tree.run(&["flatten"]).expect_code(0);
+    let _ = tree.run(&["stop"]).expect_code(0);
+    tree.witness().check_openings();
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_is_refused_and_leaves_nothing_running() {
+    let home = Home::new();
+    let Some(_mount) = Mount::tmpfs(home.paths().root(), "size=8m,mode=0700") else { return };
+    let error = home.run(&["--json", "start"]).expect_code(1).json();
+    assert_eq!(error["code"], "disk_full", "{error}");
+    assert!(error["message"].as_str().is_some_and(|words| words.contains("first start")), "{error}");
+    assert_eq!(holdfast_tests::tree::processes_of(home.paths().root()), []);
 }
 
 #[test]

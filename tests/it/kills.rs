@@ -235,3 +235,31 @@ fn a_kill_outlives_everything_but_the_phrase() {
         }
     }
 }
+
+#[test]
+fn a_kill_cancels_what_was_read_last_while_the_venue_answers_no_read() {
+    let tree = Tree::active();
+    let _ = tree.run(&["pause"]).expect_code(0);
+    tree.foreign_position("BTC", "0.01");
+    tree.rest_two_orders();
+    tree.until("two orders that are known", s(20), |doc| doc.exposure.known && doc.exposure.open_orders >= 2);
+    tree.fault(r#"{"kind":"latency","value":{"ms":600000,"path":"/info"}}"#);
+    let ordered = now();
+    let child = tree.home.spawn(&["--json", "kill"]);
+    // The switch would need six seconds: this is the cancels themselves.
+    until("both cancelled", s(5), || {
+        let done = |l: &&&holdfast_tests::witness::Line| l.outcome.as_ref().is_some_and(|o| !o.contains("rejected"));
+        (tree.witness().of_kind("cancel", ordered).iter().filter(done).count() >= 2).then_some(())
+    });
+    let ran = finish(child, s(90)).expect_code(1);
+    assert!(ran.out.contains("NOT FLAT") && !ran.out.contains("\"flat\":true"), "{ran:?}");
+    let doc = tree.status();
+    assert!(doc.kill.active && !doc.exposure.known && !doc.exposure.flat, "{doc:#?}");
+    // An order that nobody here knew of goes by the venue's own switch, which nobody puts off.
+    assert!(!tree.witness().of_kind("scheduleCancel", ordered).is_empty(), "the switch is set near");
+    assert!(tree.witness().increases(ordered, now()).is_empty());
+    let (status, answer) = holdfast_tests::tree::http(tree.venue(), "DELETE", "/sim/faults", "");
+    assert_eq!(status, 200, "{answer}");
+    let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
+    assert!(doc.kill.proof_at.is_some() && tree.books().flat(), "{doc:#?}");
+}

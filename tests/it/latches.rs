@@ -130,3 +130,84 @@ fn a_position_nobody_ordered_holds_and_is_named() {
     let _ = tree.run(&["heartbeat"]).expect_code(0);
     tree.until("the line to go", s(5), |doc| doc.next_step.is_empty());
 }
+
+#[test]
+fn what_binds_the_next_start_is_said_while_nothing_runs() {
+    let tree = Tree::active();
+    // The order, its first words, and what the document says: killed, paused, owed.
+    type Case<'a> = (&'a str, fn(&Tree), &'a str, (bool, bool, Option<&'a str>));
+    let cases: [Case<'_>; 5] = [
+        ("nothing", |_| {}, "", (false, false, None)),
+        ("a pause", |tree| drop(tree.run(&["pause"]).expect_code(0)), "PAUSED", (false, true, None)),
+        ("a flatten", |tree| drop(tree.run(&["stop", "--flatten"]).expect_code(0)), "PAUSED", (false, true, None)),
+        (
+            "a kill",
+            |tree| drop(tree.run(&["kill", "--reason", "storm"]).expect_code(0)),
+            "KILL LATCHED",
+            (true, true, Some("flatten")),
+        ),
+        (
+            "a kill by file",
+            |tree| {
+                let phrase = "resume paper KILL_RISKSTATE_KILL REDUCEONLY_OPERATOR_PAUSED";
+                let _ = tree.run(&["resume", "--confirm", phrase]).expect_code(0);
+                let _ = tree.run(&["stop"]).expect_code(0);
+                let _ = tree.run(&["kill"]).expect_code(3);
+            },
+            "KILL LATCHED",
+            (true, false, None),
+        ),
+    ];
+    for (name, order, words, (kill, pause, owed)) in cases {
+        order(&tree);
+        let _ = tree.run(&["stop"]);
+        let text = tree.run(&["status"]).expect_code(3).out;
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains(words) && (words.is_empty() != first.contains("the next start")), "{name}: {text}");
+        let doc = tree.run(&["--json", "status"]).expect_code(3).json();
+        let latched = &doc["latched"];
+        if words.is_empty() {
+            assert!(latched.is_null(), "{name}: {doc}");
+        } else {
+            assert_eq!((&latched["kill"], &latched["pause"]), (&kill.into(), &pause.into()), "{name}: {latched}");
+            assert_eq!(latched["owed"].as_str(), owed, "{name}: {latched}");
+        }
+        restart(&tree);
+        if kill {
+            tree.until("a proof of flat", s(30), |doc| doc.kill.state == "flat");
+        }
+    }
+}
+
+#[test]
+fn an_owed_flatten_survives_a_spoilt_cell_and_a_taken_port_of_the_api() {
+    let tree = Tree::active();
+    let _ = tree.run(&["pause"]).expect_code(0);
+    tree.foreign_position("BTC", "0.01");
+    tree.until("a position", s(20), |doc| doc.exposure.known && !doc.exposure.flat);
+    crate::ledger::end_all(&tree);
+    crate::ledger::rewrite(&tree.home, |durable| durable.owe(holdfast_core::report::JobKind::Flatten));
+    // Written by a start: the ledger has it then.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("its number").port();
+    fs::write(tree.home.paths().config(), format!("[api]\nport = {port}\n")).expect("a configuration");
+    fs::set_permissions(tree.home.paths().config(), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("private");
+    let ran = tree.run(&["start", "--wait", "3"]);
+    assert!(ran.code == 1 && ran.err.contains("FLATTEN OWED") && ran.err.contains("api"), "{ran:?}");
+    let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
+    assert!(doc.trading_mode != TradingMode::Active && tree.books().flat(), "{doc:#?}");
+    drop(socket);
+    let _ = tree.run(&["stop"]).expect_code(0);
+    // Owed again, in both records; then the cell is spoilt.
+    crate::ledger::rewrite(&tree.home, |durable| durable.owe(holdfast_core::report::JobKind::Flatten));
+    let (_, durable) =
+        holdfast_store::Cell::<holdfast_core::durable::Durable>::open(&tree.home.paths().judge_cell()).expect("a cell");
+    crate::ledger::record(&tree.home, &durable.expect("a judge was here"));
+    fs::write(tree.home.paths().judge_cell(), b"what is this").expect("a file");
+    restart(&tree);
+    let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
+    assert!(doc.kill.active && doc.mode_reasons.contains(&ModeReason::KillStateIntegrityBroken), "{doc:#?}");
+    assert!(tree.diary("supervisor").says(0, "ordered: Flatten").is_some());
+    assert!(tree.home.paths().judge_cell().with_extension("cell.damaged").exists(), "kept as evidence");
+}

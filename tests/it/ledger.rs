@@ -35,7 +35,7 @@ pub(crate) fn agree(home: &Home) -> bool {
 }
 
 /// Changes the cell of a home in which nothing runs.
-fn rewrite(home: &Home, change: impl FnOnce(&mut Durable)) {
+pub(crate) fn rewrite(home: &Home, change: impl FnOnce(&mut Durable)) {
     let (mut cell, durable) = Cell::<Durable>::open(&home.paths().judge_cell()).expect("a cell");
     let mut durable = durable.expect("a judge was here");
     change(&mut durable);
@@ -43,14 +43,14 @@ fn rewrite(home: &Home, change: impl FnOnce(&mut Durable)) {
 }
 
 /// Records in the ledger what this state would be.
-fn record(home: &Home, durable: &Durable) {
+pub(crate) fn record(home: &Home, durable: &Durable) {
     let rows = rows_of(durable, clock::wall_ms()).into_iter().map(|(latch, row)| Record::Latch(latch, row)).collect();
     let ledger = Ledger::open(&home.paths().ledger()).expect("a ledger");
     ledger.wait(clock::wall_ms(), rows, Duration::from_secs(20)).expect("written");
 }
 
 /// SIGKILL to everything of this home: the supervisor first, so that nobody is replaced, deadman before it can act.
-fn end_all(tree: &Tree) {
+pub(crate) fn end_all(tree: &Tree) {
     until("nothing left", s(10), || {
         let left = tree.processes();
         let first = left.iter().filter(|(name, _)| name == "supervisor" || name == "deadman");

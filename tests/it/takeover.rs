@@ -8,7 +8,7 @@ use holdfast_core::slot;
 use holdfast_core::time::Tick;
 use holdfast_tests::Tree;
 use holdfast_tests::crew::side_by_side;
-use holdfast_tests::raw::{connect, frame, say};
+use holdfast_tests::raw::{Heard, connect, frame, hear, say};
 use holdfast_tests::tree::{lives, send};
 use holdfast_tests::wait::{now, s, until};
 use nix::sys::signal::Signal;
@@ -67,6 +67,13 @@ fn drill(begun: Begun) {
     let doc = tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat");
     assert!(doc.kill.proof_at.is_some() && doc.trading_mode != TradingMode::Active, "{}", what(&format!("{doc:#?}")));
     assert!(tree.books().flat(), "{}", what("the venue holds something"));
+    let words = match begun {
+        Begun::Policy => "epoch 1: a flatten that was begun",
+        Begun::Kill => "epoch 1: a kill asked",
+        Begun::Flatten => "epoch 1: a flatten asked",
+    };
+    assert!(doc.kill.taken_over.as_ref().is_some_and(|said| said.contains(words)), "{}", what(&format!("{doc:#?}")));
+    assert!(tree.run(&["status"]).out.contains(words), "{}", what("the status is silent"));
     assert_eq!(
         tree.witness().increases(lost.after(s(1)), Tick(doc.generated_boot_ns)).len(),
         0,
@@ -120,4 +127,41 @@ fn a_record_that_cannot_be_read_may_have_held_a_kill() {
     let lines = tree.diary("supervisor").0.len();
     let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
     assert_eq!(tree.diary("supervisor").says(lines, "ordered: Flatten"), None, "once\n{}", tree.logs());
+}
+
+#[test]
+fn a_deadman_whose_record_is_broken_reduces_and_says_so_everywhere() {
+    let tree = Tree::active();
+    tree.foreign_position("BTC", "0.01");
+    tree.until("a position", s(20), |doc| doc.exposure.known && !doc.exposure.flat);
+    let cell = tree.home.paths().deadman_cell();
+    std::fs::remove_file(&cell).expect("it goes");
+    std::fs::create_dir(&cell).expect("nothing that opens as a file");
+    let replaced = tree.signal(Role::Deadman, Signal::SIGKILL);
+    let doc = tree.until("the broken record", s(20), |doc| doc.dead_man.unrecorded.is_some());
+    assert!(doc.trading_mode != TradingMode::Active && tree.pid(Role::Deadman) != replaced, "{doc:#?}");
+    let text = tree.run(&["status"]).expect_code(0).out;
+    assert!(text.contains("NOT KEPT"), "{text}");
+    let doctor = tree.run(&["--json", "doctor"]).expect_code(1).json();
+    let checks = doctor["checks"].as_array().expect("checks");
+    assert!(checks.iter().any(|c| c["check"] == "deadman" && c["grade"] == "fail"), "{doctor}");
+    tree.until("nothing but that in the way", s(60), |doc| {
+        doc.next_step.contains("deadman.cell") && doc.workers.iter().all(|worker| !worker.probation)
+    });
+    // At its own door, before anything else: whoever ordered there knows that a successor may not.
+    let mut door = connect(&tree.home.paths().deadman_sock());
+    say(&mut door, &frame(b"{\"flatten\":{}}"));
+    let Heard::Frame(unsaved) = hear(&mut door) else { panic!("no word at the door") };
+    assert!(unsaved["unsaved"]["message"].as_str().is_some_and(|words| words.contains("deadman.cell")), "{unsaved}");
+    tree.until("flat by the order at the door", s(30), |doc| doc.kill.state == "flat");
+    // A kill is carried out to the proof all the same. (Deadman still looks for late fills and may close this by itself.)
+    tree.foreign_position("BTC", "0.01");
+    let _ = tree.run(&["kill"]).expect_code(0);
+    assert!(tree.books().flat());
+    // Mended as the words say: what the record may have held counts as a kill, and then it is kept again.
+    std::fs::remove_dir(&cell).expect("it goes");
+    let _ = tree.run(&["restart"]).expect_code(0);
+    let doc =
+        tree.until("flat, with proof", s(60), |doc| doc.kill.state == "flat" && doc.dead_man.unrecorded.is_none());
+    assert!(doc.kill.active, "{doc:#?}");
 }

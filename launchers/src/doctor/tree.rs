@@ -25,6 +25,14 @@ pub(super) fn tree(seen: &Seen) -> Vec<Check> {
     } else {
         fail("account", format!("no fresh reading (last: {read})"), "engine logs sensor; engine logs deadman")
     });
+    checks.push(match &doc.dead_man.unrecorded {
+        None => ok("deadman", "what it begins is written down"),
+        Some(why) => fail(
+            "deadman",
+            format!("works, and cannot write down what it begins: {why}"),
+            "mend the disk, or move data/deadman.cell aside; then engine restart, which starts killed until engine resume",
+        ),
+    });
     checks.push(if doc.journal.durable {
         ok("journal", format!("{} events", doc.journal.events))
     } else {

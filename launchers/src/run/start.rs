@@ -11,7 +11,7 @@ use crate::out::{Out, Tone, plain};
 use crate::status::{fenced, tone, worker_line};
 use crate::{account, carry, config, home, logs, preflight};
 use holdfast_core::registry::{ModeReason, Profile, TradingMode};
-use holdfast_core::status::{StatusDoc, WorkerStatus};
+use holdfast_core::status::{DiskStatus, StatusDoc, WorkerStatus};
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
@@ -41,6 +41,9 @@ struct Started<'a> {
     workers: &'a [WorkerStatus],
     cockpit: &'a str,
     home: &'a str,
+    disk: DiskStatus,
+    /// What the status says is to be done.
+    next_step: &'a str,
     next: &'static str,
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn start(out: Out, home: &Home, args: &StartArgs) -> Result<u8, Troub
     }
     // Looked at again: an export may have been under way while waiting for the turn.
     let import = carry::admit(home)?;
-    preflight::ports(home, &loaded)?;
+    preflight::ports(out, home, &loaded)?;
     let account = account::prepare(home, &loaded.settings)?;
     if let Some(import) = &import {
         carry::admitted(out, home, import)?;
@@ -157,7 +160,12 @@ async fn until_up(home: &Home, child: &mut Child, deadline: Tick) -> Option<Exit
         if let Ok(Some(exit)) = child.try_wait() {
             return Some(exit);
         }
-        let ours = matches!(instance::probe(home), Instance::Running { pid } if pid == child.id());
+        let ours = match instance::probe(home) {
+            Instance::Running { pid } => pid == child.id(),
+            // A full disk takes no pidfile; who holds the lock says itself who it is.
+            Instance::Unknown { .. } => matches!(link::look(home).await, Seen::Live(doc) if doc.pid == child.id()),
+            Instance::NotRunning { .. } => false,
+        };
         if ours || clock::now() >= deadline {
             return None;
         }
@@ -218,6 +226,8 @@ fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
         workers: &doc.workers,
         cockpit: &doc.api.cockpit,
         home: &doc.home,
+        disk: doc.disk,
+        next_step: &doc.next_step,
         next,
     });
     let what = if started { "started" } else { "already running" };
@@ -229,6 +239,9 @@ fn report(out: Out, doc: &StatusDoc, started: bool) -> u8 {
     out.line(&format!("{what} · pid {} · {} · {mode}{reason}", doc.pid, doc.profile));
     for worker in &doc.workers {
         out.line(&format!("  {}", worker_line(out, worker, fenced(doc, worker))));
+    }
+    if doc.disk.short {
+        out.line(&format!("{} {}", out.paint(Tone::Bad, "disk   "), plain(&doc.next_step)));
     }
     let cockpit = if doc.api.cockpit.is_empty() { "not up" } else { &doc.api.cockpit };
     out.line(&format!("{} {}", out.paint(Tone::Faint, "cockpit"), plain(cockpit)));

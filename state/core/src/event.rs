@@ -89,6 +89,8 @@ pub enum Event {
     DeadMan(DeadManReport),
     /// Deadman took something on without an order of ours: it is held from here on.
     Duty(Box<Duty>),
+    /// Why deadman cannot write down what it begins; `None` while it can.
+    Unrecorded(Option<String>),
     /// Whether latches, epochs and budgets reach the disk.
     Latches {
         /// They do.

@@ -73,6 +73,13 @@ pub const PEER_QUEUE_MAX: usize = 64;
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 /// Connections served at once on the status door.
 pub const STATUS_CLIENTS_MAX: usize = 8;
+/// Orders of the last reading that a reduce job is handed out with: they fit into one frame.
+pub const KNOWN_ORDERS_MAX: usize = 200;
+/// With less than this free on the home's disk, in MiB, nothing opens and a first start is refused: room for the
+/// preallocated cells, the journal and a day's logs.
+pub const DISK_FREE_MIB: u64 = 16;
+/// A disk that was short counts as roomy again from here: at the edge the mode must not flap with every line written.
+pub const DISK_ROOMY_MIB: u64 = 20;
 /// Longest home path that leaves room for the socket names (108 bytes on Linux, 104 on macOS).
 pub const HOME_PATH_BYTES_MAX: usize = 80;
 /// Of the words of a kill so many characters are kept: with every one of them escaped they still fit a slot.

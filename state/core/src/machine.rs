@@ -104,6 +104,8 @@ pub struct Machine {
     standing: Option<Standing>,
     /// A restart might forget a latch: the disk does not take it.
     unsaved: bool,
+    /// Why deadman cannot write down what it begins.
+    unrecorded: Option<String>,
     /// Whether what happens is written down.
     bus: BusHealth,
     /// What was last written down.
@@ -166,6 +168,7 @@ impl Machine {
             limit_hit: None,
             standing: None,
             unsaved: false,
+            unrecorded: None,
             bus: BusHealth::Unavailable { why: "not opened yet".into() },
             minutes: Minutes::default(),
             unledgered: false,
@@ -299,6 +302,7 @@ impl Machine {
                     self.take_over(&duty, out);
                 }
             }
+            Event::Unrecorded(trouble) => self.unrecorded = trouble,
             Event::Latches { on_disk } => self.unsaved = !on_disk,
             Event::Bus(health) => self.bus = health,
             Event::Ledger { on_disk } => self.unledgered = !on_disk,
@@ -396,6 +400,7 @@ impl Machine {
             journal_unavailable: !journal_good
                 || self.unsaved
                 || self.unledgered
+                || self.unrecorded.is_some()
                 || matches!(self.bus, BusHealth::Unavailable { .. }),
             evidence_broken: matches!(self.bus, BusHealth::Refused { .. }),
             records_disagree: self.durable.disagreement.is_some(),

@@ -4,10 +4,11 @@
 
 use crate::ids::{Epoch, JobId};
 use crate::registry::TradingMode;
-use crate::report::JobKind;
+use crate::report::{JobKind, OrderView};
 use crate::status::StatusDoc;
 use crate::time::Tick;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Supervisor to worker. The judge says all of it but the welcome, the beats and the document: those are the driver's.
@@ -41,6 +42,11 @@ pub enum ToWorker {
         job: JobId,
         /// What to reach.
         kind: JobKind,
+    },
+    /// Deadman: orders as somebody read them last, ahead of a job: cancelled unread if the venue cannot be read.
+    Known {
+        /// The orders; those beyond a bound are left out.
+        orders: Vec<OrderView>,
     },
     /// Deadman: when the operator must have checked in, as wall-clock milliseconds; absent = switch off.
     OperatorDeadline {

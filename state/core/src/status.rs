@@ -59,6 +59,9 @@ pub struct StatusDoc {
     pub journal: JournalStatus,
     /// The engine's decision journal.
     pub decisions: DecisionsStatus,
+    /// Room on the home's disk.
+    #[serde(default)]
+    pub disk: DiskStatus,
     /// Why the engine's own gate refuses every opening, for as long as that stands; absent when nothing standing does.
     pub opening_blocked: Option<String>,
     /// When this document was made, RFC 3339.
@@ -130,6 +133,9 @@ pub struct DeadManStatus {
     pub venue_detail: String,
     /// When the operator must have checked in.
     pub operator_expires_at: Option<String>,
+    /// Why deadman cannot write down what it begins, so that a successor may not know of it; absent while it can.
+    #[serde(default)]
+    pub unrecorded: Option<String>,
 }
 
 /// Exposure in the status document. What is not known is never shown as flat.
@@ -164,6 +170,9 @@ pub struct KillStatus {
     pub reason: Option<String>,
     /// Venue time of the read that proved flat.
     pub proof_at: Option<String>,
+    /// What this start took over from the deadman before it, from which epoch and why.
+    #[serde(default)]
+    pub taken_over: Option<String>,
 }
 
 /// One worker in the status document.
@@ -209,6 +218,15 @@ pub struct JournalStatus {
     pub durable: bool,
     /// Why not, for people; empty if it does.
     pub detail: String,
+}
+
+/// Room on the home's disk in the status document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Too little for the records of new risk: nothing opens, reducing goes on.
+    pub short: bool,
+    /// What is free, in MiB; absent while unknown.
+    pub free_mib: Option<u64>,
 }
 
 /// The decision journal in the status document, as the engine last reported it.

@@ -36,7 +36,15 @@ use tokio::sync::mpsc;
 /// From the first instruction to the orderly end.
 pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let ownership = Ownership::take(&launch.home)?;
-    let (mut cell, durable) = Cell::<Durable>::open(&launch.home.judge_cell())?;
+    let path = launch.home.judge_cell();
+    let (mut cell, durable) = match Cell::<Durable>::open(&path) {
+        Ok(opened) => opened,
+        // What it held is gone, and counts as the strictest; the ledger's word is in force beside that.
+        Err(error) => {
+            tracing::error!(%error, "the latches cannot be read: the file is kept aside, and what is lost counts as a kill");
+            (takeover::renewed(&path, &error).ok_or(error)?, None)
+        }
+    };
     let traces = records::traded(&launch.home);
     let (book, mut durable) = records::settle(&launch.home, durable)?;
     let previous = durable.epoch;
@@ -53,7 +61,7 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     let (mut journal, opened) = Journal::open(&launch.home, os::random()?);
     journal.begin(&launch, opened.as_ref(), durable.epoch, previous);
     leftovers::clear(&launch.home)?;
-    takeover::take(&launch.home, &mut cell, &mut durable, used);
+    let taken_over = takeover::take(&launch.home, &mut cell, &mut durable, (used, previous));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -64,7 +72,11 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
         let (inputs, mut queue) = mpsc::channel(QUEUE);
         let ownership = Arc::new(ownership);
         let mut driver = Driver::new(launch, ownership.clone(), (cell, durable), (journal, book), inputs)?;
-        ownership.announce(&driver.launch.home)?;
+        if let Err(error) = ownership.announce(&driver.launch.home) {
+            // The lock decides who supervises; the clerk writes the file as soon as the disk takes it.
+            tracing::error!(%error, "the pidfile was not written: the lock file and the control door say who runs");
+        }
+        driver.taken_over = taken_over;
         let timed = |what| SupervisorError::io(what, launched.root());
         let mut ticker = Ticker::new().map_err(timed("make a timer for"))?;
         driver.run(&mut queue, &mut ticker).await.map_err(timed("wait on the timer of"))?;
@@ -154,6 +166,7 @@ impl Driver {
             clerk,
             aside,
             stuck: BTreeSet::new(),
+            taken_over: None,
             launch,
         })
     }

@@ -163,6 +163,12 @@ impl Driver {
                 tracing::warn!(?duty, "deadman took on what no supervisor ordered");
                 Event::Duty(duty)
             }
+            FromWorker::Unrecorded(trouble) => {
+                if let Some(why) = &trouble {
+                    tracing::error!(why, "deadman cannot write down what it begins; it works on without");
+                }
+                Event::Unrecorded(trouble)
+            }
             FromWorker::EmergencyReduceOnly {} => Event::EmergencyReduceOnly,
         };
         self.step(event);

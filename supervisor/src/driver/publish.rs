@@ -22,6 +22,8 @@ impl Driver {
             latches_on_disk: self.keeper.healthy(now),
             journal: self.journal.status(self.bus_told.as_ref(), self.keeper.healthy(now) && self.ledger_told),
             ledger_on_disk: self.ledger_told,
+            disk: self.clerk.room(),
+            taken_over: self.taken_over.as_deref(),
             stuck,
         };
         publish::document(&self.machine, &facts, now)

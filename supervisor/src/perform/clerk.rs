@@ -4,11 +4,13 @@
 //! Only the newest document matters, so a waiting one is replaced, never queued.
 
 use crate::instance::Ownership;
-use crate::os::files::replace_file;
+use crate::os::files::{free_mib, replace_file};
 use crate::source::Input;
 use crate::source::files::{OrderFiles, Spare};
 use bytes::Bytes;
 use holdfast_core::command::ControlRequest;
+use holdfast_core::limits::{DISK_FREE_MIB, DISK_ROOMY_MIB};
+use holdfast_core::status::DiskStatus;
 use holdfast_ipc::bootstrap::Home;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +44,8 @@ struct Shared {
     desk: Mutex<Desk>,
     /// A file that orders the opposite of a resume.
     standing: Mutex<Option<&'static str>>,
+    /// Room on the home's disk.
+    room: Mutex<DiskStatus>,
     bell: Condvar,
 }
 
@@ -65,6 +69,7 @@ impl Clerk {
         inputs: mpsc::Sender<Input>,
     ) -> std::io::Result<(Self, Vec<ControlRequest>)> {
         let shared = Arc::<Shared>::default();
+        survey(&shared, &home);
         let theirs = shared.clone();
         let mut files = OrderFiles::of(&home);
         let waiting = files.orders(false);
@@ -98,6 +103,11 @@ impl Clerk {
         *self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Room on the home's disk, as of the last look.
+    pub(crate) fn room(&self) -> DiskStatus {
+        *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes `run/status.json`, and the pidfile if it was lost.
     pub(crate) fn publish(&self, status: Bytes) {
         self.ask(|desk| desk.status = Some(status));
@@ -109,6 +119,14 @@ impl Clerk {
         // A thread stuck in a stalled disk is left to the kernel: the process is about to end.
         let _ = tokio::time::timeout(within, self.ended).await;
     }
+}
+
+/// Looks how much room there is. A disk that cannot be measured stays as it was: others say that it does not answer.
+fn survey(shared: &Shared, home: &Home) {
+    let Ok(free_mib) = free_mib(home.root()) else { return };
+    let mut room = shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+    let wanted = if room.short { DISK_ROOMY_MIB } else { DISK_FREE_MIB };
+    *room = DiskStatus { short: free_mib < wanted, free_mib: Some(free_mib) };
 }
 
 fn work(
@@ -128,6 +146,7 @@ fn work(
             std::mem::replace(&mut *desk, Desk { closed, ..Desk::default() })
         };
         if let Some(look) = asked.look {
+            survey(shared, home);
             // An order on its way to the driver is not on the disk, whatever the driver knew when it asked.
             for request in files.orders(look.on_disk && look.taken >= sent) {
                 sent += 1;

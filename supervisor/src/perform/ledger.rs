@@ -22,7 +22,8 @@ const WAITING_MAX: usize = 4;
 
 /// See the module.
 pub(crate) struct Bookkeeper {
-    ledger: Ledger,
+    /// Absent when the disk was full at the start: nothing is written before the next one.
+    ledger: Option<Ledger>,
     /// The latches as they were handed over last.
     rows: LatchRows,
     loss: Option<LossBaseline>,
@@ -47,7 +48,13 @@ impl Bookkeeper {
                 .filter(|breach| breach.lifted_ms.is_none())
                 .map(|breach| report::LossBreach { equity_usd: breach.equity_usd, epoch: breach.epoch }),
         });
-        Self { ledger, rows, loss, before, owing: false, tried: Tick(0), waiting: None }
+        Self { ledger: Some(ledger), rows, loss, before, owing: false, tried: Tick(0), waiting: None }
+    }
+
+    /// Of a tree that began on a disk without room for the ledger: never on the disk.
+    pub(crate) fn without() -> Self {
+        let rows = LatchRows::new();
+        Self { ledger: None, rows, loss: None, before: None, owing: true, tried: Tick(0), waiting: None }
     }
 
     /// Hands over the state as it is now.
@@ -70,10 +77,11 @@ impl Bookkeeper {
         self.rows = rows;
         self.tried = now;
         self.owing = true;
-        if self.ledger.health().queued >= WAITING_MAX {
+        let Some(ledger) = &self.ledger else { return };
+        if ledger.health().queued >= WAITING_MAX {
             return;
         }
-        match self.ledger.note(wall_ms, records) {
+        match ledger.note(wall_ms, records) {
             Ok(()) => {
                 self.owing = false;
                 self.waiting.get_or_insert(now);
@@ -108,7 +116,8 @@ impl Bookkeeper {
 
     /// Whether everything handed over is in the ledger, or not overdue. Tries again what failed, about once a second.
     pub(crate) fn on_disk(&mut self, now: Tick, wall_ms: u64, durable: &Durable) -> bool {
-        let health = self.ledger.health();
+        let Some(ledger) = &self.ledger else { return false };
+        let health = ledger.health();
         if health.queued == 0 {
             self.waiting = None;
         }
@@ -122,7 +131,7 @@ impl Bookkeeper {
     /// Writes what waits and closes the ledger, within a bound: a thread stuck in a stalled disk is left to the kernel, the
     /// process is about to end.
     pub(crate) async fn finish(self, within: Duration) {
-        let ledger = self.ledger;
+        let Some(ledger) = self.ledger else { return };
         let (end, ended) = oneshot::channel();
         let close = move || {
             drop(ledger);

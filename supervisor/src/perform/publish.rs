@@ -7,7 +7,7 @@ use holdfast_core::money::{Szi, Usd};
 use holdfast_core::registry::{ModeReason, TradingMode, VenueDeadMan};
 use holdfast_core::report::{AccountView, BusHealth, JobKind, JobState, Residue};
 use holdfast_core::status::{
-    ApiStatus, DeadManStatus, DecisionsStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
+    ApiStatus, DeadManStatus, DecisionsStatus, DiskStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
     PermitStatus, STATUS_SCHEMA, Seconds, StatusDoc, WorkerStatus,
 };
 use holdfast_core::time::Tick;
@@ -25,6 +25,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) latches_on_disk: bool,
     pub(crate) journal: JournalStatus,
     pub(crate) ledger_on_disk: bool,
+    pub(crate) disk: DiskStatus,
+    pub(crate) taken_over: Option<&'a str>,
     /// Killed and not gone, with words for people.
     pub(crate) stuck: BTreeMap<Role, String>,
 }
@@ -59,6 +61,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             venue_fires_at: view.dead_man.and_then(|report| report.fires_at_ms).map(rfc3339),
             venue_detail: view.dead_man.map_or_else(String::new, |report| report.detail.clone()),
             operator_expires_at: view.operator_expires_wall_ms.map(rfc3339),
+            unrecorded: view.unrecorded.map(str::to_owned),
         },
         exposure: ExposureStatus {
             flat: view.account_known && account.is_some_and(|account| account.is_flat()),
@@ -68,7 +71,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             open_orders: account.map_or(0, |account| u32::try_from(account.orders.len()).unwrap_or(u32::MAX)),
             equity_usd: account.map(|account| account.equity_usd).map(|usd: Usd| usd.to_string()),
         },
-        kill: kill_status(&view),
+        kill: KillStatus { taken_over: facts.taken_over.map(str::to_owned), ..kill_status(&view) },
         workers: machine.workers(now).map(|worker| worker_status(&worker, facts, now)).collect(),
         api: ApiStatus {
             url: facts.api_url.to_owned(),
@@ -82,6 +85,7 @@ pub(crate) fn document(machine: &Machine, facts: &Facts<'_>, now: Tick) -> Statu
             durable: view.journal.is_some_and(|journal| journal.healthy),
             unsettled: view.journal.map_or(0, |journal| journal.unsettled),
         },
+        disk: facts.disk,
         opening_blocked: view.standing.map(str::to_owned),
         generated_at: at(now),
         generated_boot_ns: now.0,
@@ -111,6 +115,7 @@ fn kill_status(view: &View<'_>) -> KillStatus {
         state: if unproven { JobState::NotFlat.as_str() } else { view.job_state }.to_owned(),
         residue: view.residue.iter().cloned().chain(left).collect(),
         reason: view.kill.and_then(|kill| kill.reason.clone()),
+        taken_over: None,
         proof_at: view.proof_venue_ms.filter(|_| view.job_kind == Some(JobKind::Flatten) && !unproven).map(rfc3339),
     }
 }
@@ -158,9 +163,31 @@ fn worker_status(worker: &holdfast_core::machine::WorkerView<'_>, facts: &Facts<
 /// One line that says what a person should do next; empty when there is nothing to do.
 fn next_step(view: &View<'_>, facts: &Facts<'_>) -> String {
     let step = step_of_mode(view, facts);
+    let step = match facts.disk.free_mib.filter(|_| facts.disk.short) {
+        None => step,
+        // What holds the mode may need more than room; the disk alone is said alone.
+        Some(free) if !facts.latches_on_disk || view.kill.is_some() || working(view) => {
+            format!("{step}; {}", full(facts, free))
+        }
+        Some(free) => full(facts, free),
+    };
     let Some(words) = view.disagreement else { return step };
     let disagree = format!("RECORDS DISAGREED, the stricter holds: {words}; look at the venue, then `engine resume`");
-    if view.kill.is_some() { format!("{step}; {disagree}") } else { disagree }
+    if view.kill.is_some() || facts.disk.short { format!("{step}; {disagree}") } else { disagree }
+}
+
+/// A reduce job is under way.
+fn working(view: &View<'_>) -> bool {
+    view.job_state != "none" && view.job_state != JobState::Flat.as_str()
+}
+
+/// A disk without room, for people.
+fn full(facts: &Facts<'_>, free_mib: u64) -> String {
+    let again = if facts.ledger_on_disk { "" } else { ", then `engine restart`" };
+    format!(
+        "THE DISK IS FULL ({free_mib} MiB free): nothing opens risk, closing, kill and flatten go on, what happens may not be \
+         recorded; free some space{again}"
+    )
 }
 
 fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {
@@ -170,6 +197,12 @@ fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {
     if !facts.ledger_on_disk {
         return "the ledger cannot be written: check the disk; if it does not mend by itself, `engine restart`"
             .to_owned();
+    }
+    if let Some(why) = view.unrecorded.filter(|_| view.kill.is_none() && !working(view)) {
+        return format!(
+            "deadman works, but cannot write down what it begins ({why}): nothing opens; mend the disk, or move data/deadman.cell \
+             aside, then `engine restart`, which starts killed until `engine resume`"
+        );
     }
     if let Some(words) = facts.stuck.values().next() {
         return words.clone();

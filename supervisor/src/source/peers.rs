@@ -189,7 +189,9 @@ const fn may_say(role: Role, message: &FromWorker) -> bool {
         | FromWorker::Standing(_)
         | FromWorker::Record(_) => matches!(role, Role::Engine),
         FromWorker::Baseline(_) => matches!(role, Role::Engine),
-        FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) => matches!(role, Role::Deadman),
+        FromWorker::Job(_) | FromWorker::DeadMan(_) | FromWorker::Duty(_) | FromWorker::Unrecorded(_) => {
+            matches!(role, Role::Deadman)
+        }
         FromWorker::EmergencyReduceOnly {} => matches!(role, Role::Api),
     }
 }
@@ -212,6 +214,7 @@ const fn kind_of(message: &FromWorker) -> &'static str {
         FromWorker::Job(_) => "job",
         FromWorker::DeadMan(_) => "dead_man",
         FromWorker::Duty(_) => "duty",
+        FromWorker::Unrecorded(_) => "unrecorded",
         FromWorker::EmergencyReduceOnly {} => "emergency_reduce_only",
     }
 }

@@ -90,7 +90,7 @@ async fn attend(
                     ToWorker::Welcome { .. }
                     | ToWorker::Beat { .. }
                     | ToWorker::Reconcile { .. }
-                    | ToWorker::Reduce { .. }
+                    | ToWorker::Reduce { .. } | ToWorker::Known { .. }
                     | ToWorker::OperatorDeadline { .. }
                     | ToWorker::Acknowledge {}
                     | ToWorker::StandDown {},

@@ -149,6 +149,36 @@ impl Desk {
         (fires.unwrap_or(0), outcome)
     }
 
+    /// The switch set as near as the venue takes it, without asking anything first: for when reads do not answer.
+    pub(crate) async fn arm_unread(&self, ahead: Span) -> (u64, Outcome) {
+        let at = self.timing(Span::from_ms(4000));
+        let fires = at.now_ms.saturating_add(ahead.as_ms());
+        let sent = self.client.schedule_cancel(Some(fires), at).await;
+        self.alarm(&sent);
+        let outcome = sent.single().cloned().unwrap_or_else(|| Outcome::not_sent(&"no verdict"));
+        (fires, outcome)
+    }
+
+    /// Cancels orders as they were read last, and asks the venue nothing: those in markets that were never read are left
+    /// to its own switch. One that is gone is no harm.
+    pub(crate) async fn cancel_unread(&self, orders: Vec<(Market, u64)>, valid: Span) -> Vec<Said> {
+        let index = |market: &Market| {
+            if is_spot(&market.coin) {
+                return self.spot.borrow().index(&market.coin);
+            }
+            self.known(market).map(|asset| asset.index)
+        };
+        let known = orders.iter().filter_map(|(market, oid)| Some(CancelOid { asset: index(market)?, oid: Oid(*oid) }));
+        let cancels: Vec<CancelOid> = known.collect();
+        if cancels.is_empty() {
+            return Vec::new();
+        }
+        let sent = tokio::time::timeout(ACT_WITHIN, self.client.cancel(&cancels, self.timing(valid))).await;
+        let Ok(sent) = sent else { return vec![Said::Unknown; cancels.len()] };
+        self.alarm(&sent);
+        sent.outcomes.iter().map(|outcome| said_of(outcome, &mut None)).collect()
+    }
+
     /// Asks something cheap on as many connections as a read of every dex uses at once.
     pub(crate) async fn keep_warm(&self) {
         let lines = (1 + 2 * self.dexes.borrow().len()).min(IDLE_LINES_MAX);

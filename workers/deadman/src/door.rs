@@ -32,6 +32,8 @@ pub(crate) struct Told {
     pub attempt: u64,
     /// What happened.
     pub progress: JobProgress,
+    /// Why a successor may not know of it, if it may not.
+    pub unsaved: Option<String>,
 }
 
 /// A wish from the door.
@@ -128,6 +130,7 @@ async fn client(
     }
     let Ok(attempt) = number.await else { return };
     let tell = async {
+        let mut warned = false;
         loop {
             let told = match told.recv().await {
                 Ok(told) => told,
@@ -142,6 +145,13 @@ async fn client(
                 continue;
             }
             let verdict = told.progress.state.is_verdict();
+            // Once, and at once: a supervisor that takes the job over ends this talk before its verdict.
+            if let Some(message) = told.unsaved.filter(|_| !warned) {
+                warned = true;
+                if conn.writer.send_within(&ControlReply::Unsaved { message }, TAKE_WITHIN).await.is_err() {
+                    return;
+                }
+            }
             if conn.writer.send_within(&ControlReply::Progress(told.progress), TAKE_WITHIN).await.is_err() || verdict {
                 return;
             }

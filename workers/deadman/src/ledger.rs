@@ -3,6 +3,7 @@
 //! * A job is on the disk before its first order leaves, and taken back when it is proven.
 //! * A kill or flatten that no supervisor ordered is owed to the supervisor's latches until it certainly holds them.
 //! * A disk that does not take the record delays a job once, by [`PATIENCE`]; nothing more.
+//! * That it does not is never silent: [`Ledger::trouble`] goes to the supervisor and to whoever asks at the door.
 
 use holdfast_core::duty::Duty;
 use holdfast_core::registry::TradingMode;
@@ -37,7 +38,7 @@ impl Awaited {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     duty: Duty,
-    keeper: Option<Keeper<Duty>>,
+    keeper: Result<Keeper<Duty>, String>,
     /// Everything up to here was waited for.
     awaited: u64,
     /// A latch is owed of which the supervisor was not told yet.
@@ -55,15 +56,15 @@ impl Ledger {
             Ok((Keeper::start("hf-duty", cell).map_err(start)?, duty))
         });
         match kept {
-            Ok((keeper, duty)) => Self::with(duty.unwrap_or_default(), Some(keeper)),
+            Ok((keeper, duty)) => Self::with(duty.unwrap_or_default(), Ok(keeper)),
             Err(error) => {
                 tracing::error!(%error, "what is begun cannot be written down; reducing goes on without");
-                Self::with(Duty::default(), None)
+                Self::with(Duty::default(), Err(error.to_string()))
             }
         }
     }
 
-    const fn with(duty: Duty, keeper: Option<Keeper<Duty>>) -> Self {
+    const fn with(duty: Duty, keeper: Result<Keeper<Duty>, String>) -> Self {
         let untold = duty.owes_a_latch();
         Self { duty, keeper, awaited: 0, untold, answered: false }
     }
@@ -113,15 +114,23 @@ impl Ledger {
     fn update(&mut self, now: Tick, duty: Duty) {
         if duty != self.duty {
             self.duty = duty.clone();
-            if let Some(keeper) = &mut self.keeper {
+            if let Ok(keeper) = &mut self.keeper {
                 keeper.store(now, duty);
             }
         }
     }
 
+    /// Why what is begun is not written down, for people; `None` while it is.
+    pub(crate) fn trouble(&self, now: Tick) -> Option<String> {
+        match &self.keeper {
+            Err(why) => Some(why.clone()),
+            Ok(keeper) => (!keeper.healthy(now)).then(|| "the disk does not take data/deadman.cell".to_owned()),
+        }
+    }
+
     /// The newest write, for the first who must not run ahead of it.
     pub(crate) fn awaited(&mut self) -> Option<Awaited> {
-        let (seq, written) = self.keeper.as_ref()?.asked();
+        let (seq, written) = self.keeper.as_ref().ok()?.asked();
         let first = seq > self.awaited;
         self.awaited = seq;
         first.then_some(Awaited { seq, written })
@@ -144,7 +153,7 @@ mod tests {
 
     /// The record as the disk holds it once nobody writes any more.
     async fn stored(ledger: Ledger, home: &Home) -> Option<Duty> {
-        if let Some(keeper) = ledger.keeper {
+        if let Ok(keeper) = ledger.keeper {
             keeper.finish(Duration::from_secs(10)).await;
         }
         Cell::open(&home.deadman_cell()).unwrap().1
@@ -203,5 +212,8 @@ mod tests {
         ledger.job(NOW, Some(JobKind::Flatten));
         assert!(ledger.awaited().is_none());
         assert_eq!(ledger.begun(), Some(JobKind::Flatten));
+        assert!(ledger.trouble(NOW).is_some_and(|why| why.contains("deadman.cell")), "and it says so");
+        let (_dir, home) = home();
+        assert_eq!(Ledger::open(&home).trouble(NOW), None);
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here blocks: one venue call of the ladder and one of the switch are out at a time, each bounded, and the
 //! loop turns at least twice a second.
 
+mod blind;
 mod job;
 mod loss;
 mod orders;
@@ -15,10 +16,11 @@ use crate::ledger::Ledger;
 use crate::operator::Operator;
 use crate::switch::Switch;
 use crate::watch::{Finding, Sign, Watch, watch_process};
+use blind::{Blind, Shot};
 use holdfast_core::durable::{KillCause, KillLatch};
 use holdfast_core::duty::Duty;
 use holdfast_core::ids::JobId;
-use holdfast_core::report::{DeadManReport, JobKind, JobProgress};
+use holdfast_core::report::{DeadManReport, JobKind, JobProgress, OrderView};
 use holdfast_core::time::{Span, Tick};
 use holdfast_ipc::clock;
 use holdfast_ipc::message::FromWorker;
@@ -75,7 +77,12 @@ pub(crate) struct Deadman {
     reported: Option<DeadManReport>,
     watch: Watch,
     operator: Operator,
+    blind: Blind,
+    /// Orders as the supervisor's side read them last.
+    known: Vec<OrderView>,
     ledger: Ledger,
+    /// What the supervisor was told last of the record.
+    unrecorded: Option<Option<String>>,
     loss_acted: bool,
     draining: bool,
     writing: Option<oneshot::Receiver<()>>,
@@ -87,6 +94,7 @@ enum Woken {
     Errand(Event),
     Armed((Tick, u64, Outcome)),
     Contact(Result<(), FirstContact>),
+    Shot(Shot),
     ProcessEnded,
     Wish(Wish),
     Clock,
@@ -130,7 +138,10 @@ impl Deadman {
             reported: None,
             watch: Watch::begin(now),
             operator: Operator::default(),
+            blind: Blind::default(),
+            known: Vec::new(),
             ledger,
+            unrecorded: None,
             loss_acted: false,
             draining: false,
             writing: None,
@@ -169,6 +180,7 @@ impl Deadman {
                 wish = wishes.recv() => wish.map_or(Woken::Clock, Woken::Wish),
                 armed = maybe(&mut self.arming) => Woken::Armed(armed),
                 () = maybe(&mut self.warming) => Woken::Clock,
+                shot = maybe(&mut self.blind.shot) => Woken::Shot(shot),
                 contact = maybe(&mut self.contact) => Woken::Contact(contact),
                 () = tokio::time::sleep(nap) => Woken::Clock,
             };
@@ -181,6 +193,7 @@ impl Deadman {
                     tracing::error!("the supervisor's process ended");
                     self.supervisor_ended(now, Sign::ProcessEnded);
                 }
+                Woken::Shot(shot) => self.shot(now, shot),
                 Woken::Wish(wish) => self.wished(now, wish),
                 Woken::Armed((sent, fires, outcome)) => {
                     self.switch.answered(now, sent, fires, &outcome);
@@ -227,6 +240,14 @@ impl Deadman {
         {
             self.ledger.told();
         }
+        let trouble = self.ledger.trouble(now);
+        if self.ready
+            && self.unrecorded.as_ref() != Some(&trouble)
+            && self.ctx.report(FromWorker::Unrecorded(trouble.clone()))
+        {
+            self.unrecorded = Some(trouble);
+        }
+        self.cancel_blindly(now);
         self.keep_armed(now);
         self.keep_warm(now);
         self.say_again(now);
@@ -257,7 +278,7 @@ impl Deadman {
     }
 
     fn nap(&self, now: Tick) -> Duration {
-        let wake = [self.wake, self.contact_due].into_iter().flatten().map(|due| now.until(due));
+        let wake = [self.wake, self.contact_due, self.blind.due].into_iter().flatten().map(|due| now.until(due));
         // Rounded up: a timer that fires early would only be asked again.
         Duration::from_nanos(wake.fold(TURN, Span::min).0)
     }

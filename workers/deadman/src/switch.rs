@@ -64,6 +64,11 @@ impl Switch {
         }
     }
 
+    /// It fires by then, and nobody renews it: nothing is claimed beyond.
+    pub(crate) fn no_longer_than(&mut self, until: Tick) {
+        self.armed = self.armed.map(|(fires, claimed)| (fires, claimed.min(until)));
+    }
+
     /// What may be claimed now.
     #[must_use]
     pub(crate) fn report(&self, now: Tick) -> DeadManReport {

@@ -156,7 +156,7 @@ impl Sensor {
                         ToWorker::Welcome { .. }
                         | ToWorker::Beat { .. }
                         | ToWorker::Reconcile { .. }
-                        | ToWorker::Reduce { .. }
+                        | ToWorker::Reduce { .. } | ToWorker::Known { .. }
                         | ToWorker::OperatorDeadline { .. }
                         | ToWorker::Acknowledge {}
                         | ToWorker::Status { .. }

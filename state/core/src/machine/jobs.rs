@@ -7,7 +7,7 @@ use crate::durable::KillLatch;
 use crate::duty::Duty;
 use crate::event::Action;
 use crate::ids::{JobId, Role};
-use crate::limits::{JOB_SILENCE, PROBATION};
+use crate::limits::{JOB_SILENCE, KNOWN_ORDERS_MAX, PROBATION};
 use crate::message::ToWorker;
 use crate::record::Record;
 use crate::report::JobKind;
@@ -24,6 +24,11 @@ impl Machine {
             None => {}
             Some(drain::Action::Tell { job, kind }) => {
                 out.push(recorded(Record::handed_out(job, kind)));
+                let orders = self.account.iter().flat_map(|account| &account.orders).take(KNOWN_ORDERS_MAX).cloned();
+                let orders: Vec<_> = orders.collect();
+                if !orders.is_empty() {
+                    out.push(Action::Tell { role: Role::Deadman, what: ToWorker::Known { orders } });
+                }
                 out.push(Action::Tell { role: Role::Deadman, what: ToWorker::Reduce { job, kind } });
             }
             Some(drain::Action::Progress(progress)) => {

@@ -52,6 +52,8 @@ pub struct View<'a> {
     pub incident: Option<&'a str>,
     /// Whether what happens is written down.
     pub bus: &'a BusHealth,
+    /// Why deadman cannot write down what it begins.
+    pub unrecorded: Option<&'a str>,
     /// A reached limit.
     pub limit_hit: Option<&'a str>,
     /// Records of the same thing disagreed.
@@ -112,6 +114,7 @@ impl Machine {
             job_kind: self.drain.kind(),
             incident: self.incident.as_deref(),
             bus: &self.bus,
+            unrecorded: self.unrecorded.as_deref(),
             limit_hit: self.limit_hit.as_deref(),
             disagreement: self.durable.disagreement.as_deref(),
             standing: self.standing.as_ref().map(|standing| standing.detail.as_str()),

@@ -155,7 +155,10 @@ impl World {
                     detail: String::new(),
                 }));
             }
-            ToWorker::StandDown {} | ToWorker::OperatorDeadline { .. } | ToWorker::Acknowledge {} => {}
+            ToWorker::StandDown {}
+            | ToWorker::Known { .. }
+            | ToWorker::OperatorDeadline { .. }
+            | ToWorker::Acknowledge {} => {}
             ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Status { .. } => {
                 panic!("the driver's to say: {what:?}")
             }

@@ -5,7 +5,7 @@ use holdfast_core::ids::{Epoch, Generation, Role};
 use holdfast_core::registry::{LatchReason, ModeReason, Profile, TradingMode, VenueDeadMan};
 use holdfast_core::report::PositionView;
 use holdfast_core::status::{
-    ApiStatus, DeadManStatus, DecisionsStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
+    ApiStatus, DeadManStatus, DecisionsStatus, DiskStatus, ExposureStatus, JournalStatus, KillStatus, LifecycleStatus,
     PermitStatus, STATUS_SCHEMA, Seconds, StatusDoc, WorkerStatus,
 };
 use holdfast_ipc::bootstrap::{Bootstrap, Home, PROTOCOL, Token};
@@ -220,6 +220,7 @@ pub(crate) fn active() -> StatusDoc {
             venue_fires_at: Some(at(now.saturating_add(28_000))),
             venue_detail: String::new(),
             operator_expires_at: Some(at(now.saturating_add(11_532_000))),
+            unrecorded: None,
         },
         exposure: ExposureStatus {
             flat: true,
@@ -236,6 +237,7 @@ pub(crate) fn active() -> StatusDoc {
             residue: vec![],
             reason: None,
             proof_at: None,
+            taken_over: None,
         },
         workers: vec![
             worker(Role::Venue, 4243, "ready"),
@@ -251,6 +253,7 @@ pub(crate) fn active() -> StatusDoc {
             durable: true,
             detail: String::new(),
         },
+        disk: DiskStatus { short: false, free_mib: Some(4096) },
         decisions: DecisionsStatus {
             entries: 567,
             head: format!("sha256:{}", "cd".repeat(32)),

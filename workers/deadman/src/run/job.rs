@@ -14,6 +14,7 @@ impl Deadman {
     pub(super) fn begin(&mut self, now: Tick, job: JobId, kind: JobKind, reply: Option<oneshot::Sender<u64>>) {
         tracing::warn!(job = job.0, ?kind, "reduce job begins");
         self.attempt = self.attempt.saturating_add(1);
+        self.blind.unread(now);
         if let Some(reply) = reply {
             let _ = reply.send(self.attempt);
         }
@@ -70,8 +71,13 @@ impl Deadman {
     }
 
     pub(super) fn errand_done(&mut self, now: Tick, event: Event) {
-        if matches!(event, Event::Read(Ok(_))) {
-            self.report_account();
+        match event {
+            Event::Read(Ok(_)) => {
+                self.blind.seen();
+                self.report_account();
+            }
+            Event::Read(Err(_)) => self.blind.unread(now),
+            Event::Timer | Event::Cancelled { .. } | Event::Closed { .. } | Event::Touched(_) => {}
         }
         self.step(now, event);
     }
@@ -113,7 +119,12 @@ impl Deadman {
         );
         let _ = self.ctx.report(FromWorker::Job(progress.clone()));
         // Nobody at the door is no failure.
-        let _ = self.told.send(Told { attempt: self.attempt, progress: progress.clone() });
+        let unsaved = self.ledger.trouble(now).map(|why| {
+            format!(
+                "deadman works, and cannot write down what it begins ({why}): its successor may not know of this order"
+            )
+        });
+        let _ = self.told.send(Told { attempt: self.attempt, progress: progress.clone(), unsaved });
         let verdict = progress.state.is_verdict();
         self.said = Some((progress, now));
         if self.loss_acted && verdict {

@@ -35,6 +35,7 @@ impl Deadman {
     pub(super) fn message(&mut self, now: Tick, message: ToWorker) {
         match message {
             ToWorker::Reduce { job, kind } => self.reduce(now, job, kind),
+            ToWorker::Known { orders } => self.known = orders,
             ToWorker::OperatorDeadline { expires_wall_ms } => {
                 self.operator.set(now, clock::wall_ms(), expires_wall_ms);
             }

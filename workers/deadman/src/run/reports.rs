@@ -25,7 +25,8 @@ impl Deadman {
     pub(super) fn keep_armed(&mut self, now: Tick) {
         // A job that sees nothing can cancel nothing: then the venue's own switch is the one thing that still cancels, and
         // a renewal would put it off.
-        let busy = self.ladder.as_ref().is_some_and(|ladder| ladder.quota_spent() || ladder.blind());
+        let busy =
+            self.ladder.as_ref().is_some_and(|ladder| ladder.quota_spent() || ladder.blind()) || self.blind.acted();
         if !self.draining && !busy && self.arming.is_none() && self.switch.due(now) {
             self.switch.sent(now);
             let desk = Rc::clone(&self.desk);
