@@ -1,7 +1,8 @@
-//! One supervisor per home: the lock decides, the pidfile tells people who holds it.
+//! One supervisor per home: the lock decides, the pidfile tells people who holds it. The lock file tells it, too: it is
+//! written in place, also on a disk without a free byte.
 
 use crate::error::SupervisorError;
-use crate::os::files::{open_lock, replace_file};
+use crate::os::files::{name_holder, open_lock, replace_file};
 use crate::os::process::Identity;
 use holdfast_core::ids::Role;
 use holdfast_core::status::StatusDoc;
@@ -34,8 +35,9 @@ pub enum Instance {
 #[must_use]
 pub fn probe(home: &Home) -> Instance {
     let text = std::fs::read_to_string(home.pidfile());
-    let holder = text.as_ref().ok().and_then(|text| Identity::parse(text));
-    if let Some(process) = holder.as_ref().filter(|process| process.lives()) {
+    let named = |text: &str| Identity::parse(text).filter(Identity::lives);
+    let by_lock = || std::fs::read_to_string(home.supervisor_lock()).ok().as_deref().and_then(named);
+    if let Some(process) = text.as_deref().ok().and_then(named).or_else(by_lock) {
         return Instance::Running { pid: process.pid };
     }
     match locked(&home.supervisor_lock()) {
@@ -85,7 +87,7 @@ fn locked(path: &Path) -> io::Result<bool> {
 
 /// Sole ownership of a home, for as long as this value lives.
 pub(crate) struct Ownership {
-    _lock: File,
+    lock: File,
 }
 
 /// Tries of the lock before giving up: somebody may be just looking at it.
@@ -109,7 +111,7 @@ impl Ownership {
                 Err(TryLockError::Error(source)) => return Err(SupervisorError::Io { what: "lock", path, source }),
             }
         }
-        Ok(Self { _lock: lock })
+        Ok(Self { lock })
     }
 
     /// Says who holds it. A reader never sees half of it.
@@ -117,6 +119,8 @@ impl Ownership {
         let path = home.pidfile();
         let fail = || SupervisorError::io("write", &path);
         let own = Identity::own().ok_or_else(|| fail()(io::Error::other("no start time in the process table")))?;
+        // Who looks finds it by either.
+        name_holder(&self.lock, &own).map_err(fail())?;
         replace_file(&path, own.to_text().as_bytes()).map_err(fail())
     }
 

@@ -1,12 +1,12 @@
 //! Workers of a former supervisor are found by their role locks and ended before anything is spawned (INV-7).
 
 use crate::error::SupervisorError;
-use crate::os::files::open_lock;
+use crate::os::files::{name_holder, open_lock};
 use crate::os::process::{Identity, end, holders, stuck};
 use holdfast_core::ids::Role;
 use holdfast_ipc::bootstrap::Home;
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::Read;
 use std::time::Duration;
 
 /// How long one leftover may take to be gone after SIGKILL.
@@ -35,11 +35,10 @@ impl RoleLock {
     }
 
     /// Writes down which process holds it, for the next supervisor.
-    pub(crate) fn name(&mut self, pid: u32) {
+    pub(crate) fn name(&self, pid: u32) {
         let Some(process) = Identity::of(pid) else { return };
         // Best effort: without it a successor looks through the process table.
-        let _ = self.0.set_len(0).and_then(|()| self.0.rewind());
-        let _ = self.0.write_all(process.to_text().as_bytes());
+        let _ = name_holder(&self.0, &process);
     }
 
     /// A second handle on the same lock.

@@ -136,6 +136,7 @@ fn work(
     (mut files, mut sent): (OrderFiles, u64),
     inputs: &mpsc::Sender<Input>,
 ) {
+    let mut lost = false;
     loop {
         let asked = {
             let mut desk = lock(shared);
@@ -160,10 +161,14 @@ fn work(
             *shared.standing.lock().unwrap_or_else(PoisonError::into_inner) = files.against_resume();
         }
         if let Some(status) = asked.status {
-            if !ownership.announced(home) {
-                // Somebody removed or spoilt it; without it `stop` finds nobody.
+            if ownership.announced(home) {
+                lost = false;
+            } else {
+                // Somebody removed or spoilt it, or the disk is full; people and scripts look for it.
                 let again = ownership.announce(home);
-                tracing::warn!(?again, "the pidfile was lost; written again");
+                if !std::mem::replace(&mut lost, true) {
+                    tracing::warn!(?again, "the pidfile was lost: written again, as soon as the disk takes it");
+                }
             }
             if let Err(error) = replace_file(&home.status_json(), &status) {
                 tracing::debug!(%error, "status.json was not written");

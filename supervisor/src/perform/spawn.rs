@@ -40,7 +40,7 @@ pub(crate) fn spawn(
     let theirs = home.clone();
     // Whoever still holds the role is ended over there too; a later attempt finds it free.
     let taken = aside.ask(move || RoleLock::take(&theirs, role));
-    let mut lock = taken.ok_or_else(|| SupervisorError::Silent { path: path.clone() })??;
+    let lock = taken.ok_or_else(|| SupervisorError::Silent { path: path.clone() })??;
     let fail = |what: &'static str| SupervisorError::io(what, &path);
     let inherited_lock = Inherited::new(lock.share().map_err(fail("share"))?).map_err(fail("hand over"))?;
     let inherited_permit = permit.map(Inherited::new).transpose().map_err(fail("hand over the permit beside"))?;

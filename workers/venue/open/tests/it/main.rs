@@ -1,6 +1,7 @@
 //! The opener against a loopback server: nothing leaves without a live permit, and what leaves expires with it.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test speaks")]
 
+#[expect(dead_code, reason = "its other half is for the reading crate")]
 #[path = "../../../reduce/tests/it/server.rs"]
 mod server;
 
