@@ -7,6 +7,7 @@
 
 use crate::Launch;
 use crate::perform::cycle;
+use holdfast_core::command::Class;
 use holdfast_core::ids::Epoch;
 use holdfast_core::record::Record;
 use holdfast_core::registry::Profile;
@@ -139,6 +140,8 @@ impl Journal {
     pub(crate) fn record(&mut self, record: &Record) {
         let pledged = matches!(record, Record::OperatorCommand { .. });
         match NewEvent::new(record.event_type(), wall_s(), &record.payload()) {
+            // A check-in is told like the rest, but a thousand of them must not crowd out the kill that follows.
+            Ok(event) if reads(record) => self.append(vec![event.routine()], pledged),
             Ok(event) => self.append(vec![event], pledged),
             Err(error) => tracing::error!(%error, kind = record.event_type(), "an event was not recorded"),
         }
@@ -332,6 +335,11 @@ impl Journal {
             tracing::error!("the runtime bus was not closed in order: the disk does not answer");
         }
     }
+}
+
+/// A command that can neither lower nor raise risk.
+const fn reads(record: &Record) -> bool {
+    matches!(record, Record::OperatorCommand { class: Class::Read, .. })
 }
 
 /// Why it cannot be opened, and whether trying again may help.

@@ -71,6 +71,7 @@ pub struct NewEvent {
     as_of: String,
     payload: Vec<u8>,
     trace: Vec<u8>,
+    routine: bool,
 }
 
 impl NewEvent {
@@ -88,7 +89,7 @@ impl NewEvent {
             return Err(EventError::TooLong(payload.len()));
         }
         let event_type = named(event_type)?.to_owned();
-        Ok(Self { event_type, as_of: canon::number(as_of)?, payload, trace: Vec::new() })
+        Ok(Self { event_type, as_of: canon::number(as_of)?, payload, trace: Vec::new(), routine: false })
     }
 
     /// With a trace id; an empty one is none.
@@ -100,6 +101,12 @@ impl NewEvent {
         Ok(self)
     }
 
+    /// Routine, whatever its type: what anybody may cause as often as they like must not take the room of what restricts.
+    #[must_use]
+    pub fn routine(self) -> Self {
+        Self { routine: true, ..self }
+    }
+
     /// Its type.
     #[must_use]
     pub fn event_type(&self) -> &str {
@@ -109,7 +116,7 @@ impl NewEvent {
     /// What it is to the writer.
     #[must_use]
     pub fn priority(&self) -> Priority {
-        Priority::of(&self.event_type)
+        if self.routine { Priority::Routine } else { Priority::of(&self.event_type) }
     }
 
     /// Bytes its line has at most.
