@@ -1,15 +1,17 @@
-//! The two records of the latches, brought together before anything else of a start.
+//! The two records of the latches and restart budgets, brought together before anything else of a start.
 //!
 //! * The cell works on a full disk and is the first authority; the ledger is the second. Whatever either has in force is
-//!   in force.
+//!   in force, and a restart that either knows of is used up.
 //! * Where they disagree, nothing opens until an operator has seen it and resumed, however often we start meanwhile.
 //! * A ledger that cannot be used is an error, never a new beginning. One that is gone from a used home is made anew, and
 //!   that it is gone counts as a disagreement.
 
 use crate::error::SupervisorError;
 use crate::perform::ledger::Bookkeeper;
-use holdfast_core::conflict::{LatchRows, compare, stricter};
+use holdfast_core::conflict::{Budgets, LatchRows, compare, compare_budgets, more_used, stricter};
 use holdfast_core::durable::Durable;
+use holdfast_core::ids::Role;
+use holdfast_core::restart::Deaths;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
 use holdfast_store::ledger::{Ledger, Reader};
@@ -20,8 +22,23 @@ pub(crate) fn settle(home: &Home, cell: Option<Durable>) -> Result<(Bookkeeper, 
     let ledger = Ledger::open(&path)?;
     let reader = Reader::open(&path)?;
     let (rows, loss) = (reader.latches()?, reader.loss_baseline()?);
+    let mut budgets = Budgets::default();
+    for role in Role::ALL {
+        budgets[role.index()] = Deaths::at(reader.deaths(role)?);
+    }
     drop(reader);
-    let durable = brought_together(cell, &rows, || used(home));
+    let wall_ms = clock::wall_ms();
+    let conflicts = match &cell {
+        // A ledger that records nothing is told as one disagreement.
+        Some(cell) if !rows.is_empty() => compare_budgets(&cell.deaths, &budgets, wall_ms),
+        Some(_) | None => Vec::new(),
+    };
+    let mut durable = brought_together(cell, &rows, || used(home));
+    durable.deaths = more_used(&durable.deaths, &budgets);
+    for words in conflicts {
+        tracing::error!(words, "the records of a restart budget disagree: what either knows of is used up");
+        durable.disagree(&words);
+    }
     Ok((Bookkeeper::new(ledger, rows, loss), durable))
 }
 
