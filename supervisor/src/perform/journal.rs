@@ -81,10 +81,13 @@ impl Place {
         Bus::open(&self.folder, &self.key, Options::new(self.seed), clock, wall_s())
     }
 
-    /// Whether there is room to go on.
+    /// Whether there is room to go on: for bytes, and for files where the disk counts them.
     fn roomy(&self) -> bool {
         let stat = rustix::fs::statvfs(&self.folder);
-        stat.is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= MEND_FREE_BYTES)
+        stat.is_ok_and(|stat| {
+            let bytes = stat.f_bavail.saturating_mul(stat.f_frsize) >= MEND_FREE_BYTES;
+            bytes && (stat.f_files == 0 || stat.f_favail > 0)
+        })
     }
 }
 

@@ -74,9 +74,27 @@ pub(super) fn open<F: Folder>(
     let mut last_as_of = None;
     let (walked, snapshot) = check(&folder, &found, &mut last_as_of)?;
     let mut log = begin(folder, keys, options, &found, walked.end)?;
+    let repairs = match mend(&mut log, &found, &walked, as_of) {
+        Ok(repairs) => repairs,
+        Err(error) => {
+            // The epoch has begun. Left behind by many such attempts, the key would no longer reach its head.
+            log.keep_key();
+            return Err(error);
+        }
+    };
+    // Without room for it the next append finds out.
+    let _ = log.lay_by();
+    let Head { epoch, bus_id, .. } = log.head.head.clone();
+    let clean_end = found.head.clean;
+    let opened = Opened { events: log.at.count, epoch, bus_id, repairs, snapshot, last_as_of, clean_end };
+    Ok((log, opened))
+}
+
+/// Sets aside what does not hold, and records what was found.
+fn mend<F: Folder>(log: &mut Log<F>, found: &Found, walked: &Walked, as_of: f64) -> Result<Vec<Value>, BusError> {
     let mut repairs = Vec::new();
     if let Some(finding) = &walked.flaw {
-        repairs.push(set_aside(&mut log, finding, as_of)?);
+        repairs.push(set_aside(log, finding, as_of)?);
     }
     let ahead = walked.end.count.saturating_sub(found.head.at.count);
     if ahead > 0 {
@@ -85,13 +103,8 @@ pub(super) fn open<F: Folder>(
     if found.bad_slots > 0 {
         repairs.push(json!({"what": "head_slot", "slots": found.bad_slots}));
     }
-    record(&mut log, &repairs, as_of)?;
-    // Without room for it the next append finds out.
-    let _ = log.lay_by();
-    let Head { epoch, bus_id, .. } = log.head.head.clone();
-    let clean_end = found.head.clean;
-    let opened = Opened { events: log.at.count, epoch, bus_id, repairs, snapshot, last_as_of, clean_end };
-    Ok((log, opened))
+    record(log, &repairs, as_of)?;
+    Ok(repairs)
 }
 
 /// Writes what was mended into the log itself.
@@ -373,8 +386,9 @@ pub(super) fn start<F: Folder>(
         forgotten: 0,
         buffer: Vec::new(),
     };
-    if interrupted {
-        log.begin_segment(end.segment.saturating_add(1)).map_err(io("begin a segment"))?;
+    if interrupted && let Err(e) = log.begin_segment(end.segment.saturating_add(1)) {
+        log.keep_key();
+        return Err(io("begin a segment")(e));
     }
     let content = content_end(&log.active, log.at.offset, u64::MAX).map_err(io("read it"))?;
     log.damaged_tail = content > log.at.offset;

@@ -529,18 +529,17 @@ impl<F: Folder> Writer<F> {
         let (mut log, mut opened) = recover::open(folder, keys, self.log.options.clone(), as_of)?;
         let unwritten: Vec<NewEvent> = self.log.unwritten.drain(..).collect();
         log.forgotten = self.log.forgotten;
+        let mut written = Ok(());
         if !unwritten.is_empty() {
-            match log.append(&unwritten) {
-                Ok(committed) => opened.events = committed.last,
-                Err(e) => {
-                    log.remember(unwritten);
-                    self.log = log;
-                    return Err(e);
-                }
+            written = log.append(&unwritten).map(|committed| opened.events = committed.last);
+            if written.is_err() {
+                log.remember(unwritten);
             }
         }
+        // A segment for which there was no room is begun before anybody believes in room again.
+        let written = written.and_then(|()| log.roll());
         self.log = log;
-        Ok(opened)
+        written.map(|()| opened)
     }
 }
 
