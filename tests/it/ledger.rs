@@ -52,7 +52,7 @@ fn record(home: &Home, durable: &Durable) {
 }
 
 /// SIGKILL to everything of this home: the supervisor first, so that nobody is replaced, deadman before it can act.
-fn end_all(tree: &Tree) {
+pub(crate) fn end_all(tree: &Tree) {
     until("nothing left", s(10), || {
         let left = tree.processes();
         let first = left.iter().filter(|(name, _)| name == "supervisor" || name == "deadman");
@@ -66,7 +66,7 @@ fn paused(doc: &holdfast_core::status::StatusDoc) -> bool {
 }
 
 /// Active again, with an operator's resume where one is due.
-fn active(tree: &Tree) {
+pub(crate) fn active(tree: &Tree) {
     let doc = tree.status();
     if doc.kill.active || paused(&doc) || doc.next_step.contains("RECORDS DISAGREED") {
         resume(tree);

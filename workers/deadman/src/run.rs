@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::operator::Operator;
 use crate::switch::Switch;
 use crate::watch::{Finding, Sign, Watch, watch_process};
+use crate::witness::Witness;
 use holdfast_core::durable::{KillCause, KillLatch};
 use holdfast_core::duty::Duty;
 use holdfast_core::ids::JobId;
@@ -76,6 +77,7 @@ pub(crate) struct Deadman {
     watch: Watch,
     operator: Operator,
     ledger: Ledger,
+    witness: Witness,
     loss_acted: bool,
     draining: bool,
     writing: Option<oneshot::Receiver<()>>,
@@ -105,7 +107,7 @@ async fn maybe<T>(later: &mut Option<Later<T>>) -> T {
 }
 
 impl Deadman {
-    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>, ledger: Ledger) -> Self {
+    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>, (ledger, witness): (Ledger, Witness)) -> Self {
         let now = clock::now();
         let (told, _) = broadcast::channel(64);
         Self {
@@ -131,6 +133,7 @@ impl Deadman {
             watch: Watch::begin(now),
             operator: Operator::default(),
             ledger,
+            witness,
             loss_acted: false,
             draining: false,
             writing: None,

@@ -154,6 +154,7 @@ impl Sensor {
                         | ToWorker::Reduce { .. }
                         | ToWorker::OperatorDeadline { .. }
                         | ToWorker::Acknowledge {}
+                        | ToWorker::Witness { .. }
                         | ToWorker::Status { .. }
                         | ToWorker::StandDown {},
                     ) => {}

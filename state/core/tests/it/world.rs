@@ -156,7 +156,7 @@ impl World {
                 }));
             }
             ToWorker::StandDown {} | ToWorker::OperatorDeadline { .. } | ToWorker::Acknowledge {} => {}
-            ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Status { .. } => {
+            ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Status { .. } | ToWorker::Witness { .. } => {
                 panic!("the driver's to say: {what:?}")
             }
         }

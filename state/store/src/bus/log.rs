@@ -6,6 +6,7 @@
 //! * A disk that is full is no failure of the disk: the write is cut back, the reserve is released, and from then on only
 //!   events that restrict are written. A segment that cannot be begun for lack of room is not begun: the open one grows on.
 
+use super::anchor::Anchor;
 use super::error::{BusError, io_error};
 use super::event::{self, EventError, NewEvent, Priority, Sum};
 use super::head::HeadFile;
@@ -43,13 +44,22 @@ pub struct Options {
     pub pad_bytes: u64,
     /// Every so many events one is an anchor.
     pub anchor_every: u64,
+    /// What deadman saw last of this bus: one that does not contain it was cut or put back, and does not open.
+    pub witness: Option<Anchor>,
 }
 
 impl Options {
     /// With 64 MiB segments, 1 MiB reserve, padding by 256 KiB and an anchor every 1000 events.
     #[must_use]
     pub const fn new(seed: [u8; 32]) -> Self {
-        Self { seed, segment_bytes: 64 << 20, reserve_bytes: 1 << 20, pad_bytes: 256 << 10, anchor_every: 1000 }
+        Self {
+            seed,
+            segment_bytes: 64 << 20,
+            reserve_bytes: 1 << 20,
+            pad_bytes: 256 << 10,
+            anchor_every: 1000,
+            witness: None,
+        }
     }
 }
 

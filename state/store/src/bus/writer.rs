@@ -5,12 +5,12 @@
 //!   go first and have room of their own in the queue.
 //! * A failure latches; [`Health`] says so at any time without waiting for the disk, and how old the queue is.
 
+use super::anchor::Anchor;
 use super::error::{BusError, io_error};
 use super::event::{NewEvent, Priority, Sum};
 use super::key::KeyPlace;
 use super::log::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Committed, Log, Options, State};
 use super::recover::{self, Opened};
-use super::verify::Anchor;
 use crate::disk::{Folder, RealFolder};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -318,20 +318,21 @@ impl Bus {
         }
     }
 
-    /// A line that proves, kept elsewhere, how far the log went now; `None` before the first event.
+    /// What proves, kept elsewhere, how far the log goes now on the disk; `None` before the first event.
     #[must_use]
-    pub fn anchor_line(&self) -> Option<String> {
+    pub fn anchor(&self) -> Option<Anchor> {
         let told = self.shared.told().clone();
-        told.head.map(|sum| Anchor { bus_id: told.bus_id, count: told.events, sum }.to_string())
+        told.head.map(|sum| Anchor { bus_id: told.bus_id, count: told.events, sum })
     }
 
-    /// Writes what waits and ends in order.
-    pub fn close(mut self) {
+    /// Writes what waits and ends in order. Gives how far the log went.
+    pub fn close(mut self) -> Option<Anchor> {
         self.end();
         if let Some(thread) = self.thread.take() {
             // A writer that panicked has told its last health long ago.
             let _ = thread.join();
         }
+        self.anchor()
     }
 
     fn end(&self) {
