@@ -36,7 +36,7 @@ pub use error::BusError;
 pub use event::{EVENT_SCHEMA, EventError, LINE_BYTES_MAX, NewEvent, Priority, Sum};
 pub use export::{Wanted, export, export_single_file};
 pub use follow::{Batch, Follower, Mirror};
-pub use head::{HEAD, HEAD_SCHEMA, Head, shown};
+pub use head::{HEAD, HEAD_SCHEMA, Head, glance, shown};
 pub use key::KeyPlace;
 pub use log::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Committed, Options};
 pub use recover::Opened;
