@@ -157,6 +157,8 @@ impl Home {
         judge_cell = "data/judge.cell";
         /// Deadman's durable cell: what it took on and has not proven.
         deadman_cell = "data/deadman.cell";
+        /// What deadman saw last of the runtime bus.
+        witness = "data/witness.cell";
         /// The runtime bus: every event, in one chain.
         bus = "data/bus";
         /// The engine's durable cell: loss baseline.

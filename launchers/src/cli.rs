@@ -82,8 +82,7 @@ pub(crate) enum Command {
     /// Examine this host and home; redacted, so it can be pasted
     Doctor,
     /// Copy this home's state into a bundle, check one, bring one back; works while the engine runs
-    #[command(subcommand)]
-    Backup(BackupCommand),
+    Backup(BackupArgs),
     /// Move the engine to another host: its state goes, and this home does not start again
     #[command(subcommand)]
     Migrate(MigrateCommand),
@@ -286,6 +285,21 @@ pub(crate) struct ExportArgs {
     /// The raw lines of all segments as one file, for any verifier of such a log
     #[arg(long, conflicts_with_all = ["from", "to", "types", "limit", "public"])]
     pub(crate) single_file: bool,
+}
+
+/// `backup`, with a command or as the short spelling of `backup create`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(crate) struct BackupArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Option<BackupCommand>,
+    /// The same as `backup create --to`
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) to: Option<PathBuf>,
+    /// Take the logs along
+    #[arg(long)]
+    pub(crate) logs: bool,
 }
 
 /// The `backup` commands.

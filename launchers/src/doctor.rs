@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 mod host;
+mod record;
 mod tree;
 
 /// How a check came out.
@@ -62,16 +63,18 @@ fn fail(check: &'static str, detail: impl Into<String>, next: impl Into<String>)
 
 /// Runs the command; exit code 1 when something must be mended.
 pub(crate) fn doctor(out: Out, home: &Home) -> Result<u8, Trouble> {
-    let (seen, venue) = link::block(async {
+    let (seen, venue, records) = link::block(async {
         let seen = link::look(home).await;
         let venue = tree::venue(&seen).await;
-        (seen, venue)
+        let records = record::checks(home, matches!(seen, Seen::Live(_))).await;
+        (seen, venue, records)
     })?;
     let mut checks = host::checks();
     checks.extend([paths(home), sockets(home, &seen), disk(home), room(home), configuration(home)]);
     checks.extend(keys(home));
     checks.push(lock(home, &seen));
     checks.extend([latched(home), moved(home)]);
+    checks.extend(records);
     checks.extend(tree::tree(&seen));
     checks.push(venue);
     for check in &mut checks {

@@ -1,5 +1,9 @@
 //! Every way a command fails, with the three sentences an operator needs: what happened, what it means for risk, what
-//! to do next. Exit codes follow the table of the operator's surface.
+//! to do next. Here is what happened, its word and its exit code (the table of the operator's surface); what it means
+//! for risk and what to do next are told beside it.
+
+mod next;
+mod risk;
 
 use crate::out::plain;
 use holdfast_core::ids::Role;
@@ -326,6 +330,11 @@ pub(crate) enum Trouble {
     },
 }
 
+/// Deadman's pid, if it is among them.
+fn deadman(left: &[(Role, u32)]) -> Option<u32> {
+    left.iter().find(|(role, _)| *role == Role::Deadman).map(|(_, pid)| *pid)
+}
+
 /// Longest quotation of what a file says, in characters.
 const QUOTE_MAX: usize = 240;
 
@@ -348,28 +357,6 @@ fn show(faults: &[Fault]) -> String {
         format!("{place}{}{}", brief(&key), brief(&fault.why))
     };
     faults.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-/// Deadman's pid, if it is among them.
-fn deadman(left: &[(Role, u32)]) -> Option<u32> {
-    left.iter().find(|(role, _)| *role == Role::Deadman).map(|(_, pid)| *pid)
-}
-
-/// What is true of risk when no supervisor is there, given who outlived it.
-fn left_behind(left: &[(Role, u32)]) -> String {
-    match (deadman(left), left.first()) {
-        (Some(pid), _) => format!(
-            "the supervisor is gone; deadman (pid {pid}) is at work and closes what is open, as configured; \
-             `engine kill` reaches it"
-        ),
-        (None, Some((role, pid))) => format!(
-            "the supervisor is gone and {role} (pid {pid}) outlives it; a permit nobody renews lapses within one \
-             second, and what is open is closed by nobody"
-        ),
-        (None, None) => "nothing of Holdfast trades here; what is open on the venue is watched only by the venue's \
-                         own dead-man switch"
-            .to_owned(),
-    }
 }
 
 impl Trouble {
@@ -465,179 +452,6 @@ impl Trouble {
             #[cfg(feature = "mirror")]
             Self::Mirror { .. } => "mirror_unusable",
             Self::Os { .. } => "os",
-        }
-    }
-
-    /// What it means for risk.
-    pub(crate) fn risk(&self) -> String {
-        match self {
-            Self::Refused { risk, .. } => risk.clone(),
-            Self::Usage(_)
-            | Self::NoHome
-            | Self::HomeTooLong { .. }
-            | Self::Home { .. }
-            | Self::DiskFull { .. }
-            | Self::Config { .. }
-            | Self::Exposed { .. }
-            | Self::SameKey { .. }
-            | Self::Profile { .. }
-            | Self::Market { .. }
-            | Self::Port { .. }
-            | Self::Account { .. }
-            | Self::Exists { .. }
-            | Self::NoRecord { .. }
-            | Self::Decisions(_)
-            | Self::EngineRuns { .. }
-            | Self::Os { .. } => "nothing was started and nothing was changed; no risk was added".to_owned(),
-            #[cfg(not(feature = "mirror"))]
-            Self::NotBuilt { .. } => "none: nothing was done".to_owned(),
-            #[cfg(feature = "mirror")]
-            Self::Mirror { .. } => "none: the tree does not know of its mirror".to_owned(),
-            Self::Evidence { .. } | Self::Bus(_) | Self::LossNotAccepted { .. } => {
-                "an engine on a record that does not hold opens no risk; it still closes, kills and flattens".to_owned()
-            }
-            Self::Unfit(_) => "none by itself; what fails here can stop a start or hide a fault".to_owned(),
-            Self::NotRunning { left, .. } | Self::KillFiled { left, .. } | Self::PauseFiled { left, .. } => {
-                left_behind(left)
-            }
-            Self::Unknown { .. } => "treat it as Kill: a permit that is not renewed lapses within one second, but \
-                                     positions may be open"
-                .to_owned(),
-            Self::StartBusy { .. } | Self::StartFailed { .. } => {
-                "nothing may add risk until every worker is ready and books are reconciled".to_owned()
-            }
-            Self::NotReady { .. } => "nothing may add risk until every worker is ready; the supervisor runs and keeps \
-                                      trying"
-                .to_owned(),
-            Self::PhraseNeeded { allows, .. } => format!("unchanged; with the phrase this is allowed: {allows}"),
-            Self::NotCancelled { trying, .. } => {
-                if *trying {
-                    "new risk stays blocked; orders stand and the tree keeps trying to cancel them".to_owned()
-                } else {
-                    "orders stand or are unknown, and nothing here is known to be cancelling them".to_owned()
-                }
-            }
-            Self::NotFlat { trying, .. } => {
-                if *trying {
-                    "new risk stays blocked; exposure remains and the tree keeps trying to close it".to_owned()
-                } else {
-                    "exposure remains or is unknown, and nothing here is known to be closing it".to_owned()
-                }
-            }
-            Self::LatchNotOnDisk { spare: Some(spare), .. } => format!(
-                "nothing may add risk now; until the disk is mended only {} tells a later start so",
-                spare.display()
-            ),
-            Self::LatchNotOnDisk { spare: None, .. } => {
-                "nothing may add risk now; a restart could forget it and trade again".to_owned()
-            }
-            Self::StillThere { .. } => "its permit is revoked or lapses within one second; positions stay managed by \
-                                        whatever of it still runs"
-                .to_owned(),
-        }
-    }
-
-    /// What to do next.
-    pub(crate) fn next(&self) -> String {
-        match self {
-            Self::Usage(_) => "see `engine --help`".to_owned(),
-            Self::NoHome => "give a folder: engine --home DIR …".to_owned(),
-            Self::HomeTooLong { .. } => "choose a shorter path with --home".to_owned(),
-            Self::Home { path, .. } => {
-                format!("make {} a folder you own and can write, or choose another with --home", path.display())
-            }
-            Self::DiskFull { .. } => "free some space, or choose another disk with --home".to_owned(),
-            Self::Config { .. } => {
-                "mend the file, then `engine config check`; `engine config init` in an empty home shows every key"
-                    .to_owned()
-            }
-            Self::Exposed { path, want, .. } => {
-                format!(
-                    "look at who changed it, then: chmod {want:03o} {} (and chown it to the user who runs the engine)",
-                    path.display()
-                )
-            }
-            Self::SameKey { deadman, .. } => format!(
-                "deadman needs a key of its own, or the engine's nonces can void its closing orders: move {} aside, and the \
-                 next start makes and registers a new one",
-                deadman.display()
-            ),
-            Self::Profile { profile } => match *profile {
-                "live" => "real money needs a preflight and a typed confirmation that this version does not have; \
-                           set profile = \"paper\""
-                    .to_owned(),
-                _ => "it comes later; set profile = \"paper\"".to_owned(),
-            },
-            Self::Market { advice, .. } => (*advice).to_owned(),
-            Self::Port { key, .. } => {
-                format!(
-                    "end what listens there, or change or drop {key} in config.toml (without it a free port is taken)"
-                )
-            }
-            Self::Account { path, .. } => format!(
-                "restore {} or, to begin with new paper books, move the venue folder of this home aside",
-                path.display()
-            ),
-            Self::NotRunning { left, .. } if deadman(left).is_some() => {
-                "engine kill reaches deadman at once; engine status tells how far it is".to_owned()
-            }
-            Self::NotRunning { .. } => "engine start".to_owned(),
-            Self::PauseFiled { .. } => {
-                "look at the venue itself; engine start manages what is open and stays paused until engine resume"
-                    .to_owned()
-            }
-            Self::KillFiled { .. } => {
-                "look at the venue itself; engine start carries out the kill and stays killed until \
-                                       engine resume"
-                    .to_owned()
-            }
-            Self::Unknown { .. } => {
-                "to be safe: engine kill (works without the supervisor); to look: engine logs supervisor".to_owned()
-            }
-            Self::StartBusy { .. } => "engine status; engine logs supervisor".to_owned(),
-            Self::StartFailed { .. } => "engine doctor; engine logs supervisor".to_owned(),
-            Self::NotReady { .. } => "engine status; engine logs; engine stop ends it".to_owned(),
-            Self::Refused { next, .. } => next.clone(),
-            Self::PhraseNeeded { phrase, .. } => format!("engine resume --confirm '{phrase}'"),
-            Self::NotFlat { trying, .. } | Self::NotCancelled { trying, .. } => {
-                if *trying {
-                    "engine status --watch; engine kill again is a new attempt; or close it on the venue by hand"
-                        .to_owned()
-                } else {
-                    "engine stop --timeout 5 ends a supervisor that hangs, and deadman then acts by itself; or close it on \
-                     the venue by hand"
-                        .to_owned()
-                }
-            }
-            Self::LatchNotOnDisk { data, spare, .. } => {
-                let keep = spare.as_ref().map_or_else(
-                    || "do not restart; ".to_owned(),
-                    |spare| format!("leave {} where it is; ", spare.display()),
-                );
-                format!(
-                    "{keep}mend the disk under {} (full, read-only, gone?): it is written then by itself, and engine status \
-                     no longer says that latches could not be written down",
-                    data.display()
-                )
-            }
-            Self::StillThere { pid, .. } => format!("engine status; engine kill; as a last resort: kill -9 {pid}"),
-            Self::Exists { .. } => "edit it, or move it away first".to_owned(),
-            Self::Unfit(_) => "do what the failed lines say, then `engine doctor` again".to_owned(),
-            Self::NoRecord { .. } => "engine start begins a record".to_owned(),
-            Self::Evidence { .. } => "keep a copy of the folder as evidence; `engine stop`, then `engine audit repair` \
-                                      shows what a repair of the bus would lose; a damaged decision journal is restored \
-                                      or moved away while flat"
-                .to_owned(),
-            Self::Bus(_) | Self::Decisions(_) => "mend what the message names, then `engine audit verify`".to_owned(),
-            Self::EngineRuns { .. } => "engine stop, then repair; `engine audit verify` works meanwhile".to_owned(),
-            Self::LossNotAccepted { phrase, .. } => {
-                format!("keep a copy of the folder as evidence, then: engine audit repair --accept-loss '{phrase}'")
-            }
-            #[cfg(not(feature = "mirror"))]
-            Self::NotBuilt { feature, .. } => format!("cargo install --path launchers --features {feature}"),
-            #[cfg(feature = "mirror")]
-            Self::Mirror { .. } => "mend what the message names; it goes on where it was".to_owned(),
-            Self::Os { .. } => "engine doctor".to_owned(),
         }
     }
 

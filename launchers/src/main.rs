@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod doctor;
 mod error;
+mod growth;
 mod home;
 mod latched;
 mod link;

@@ -3,6 +3,7 @@
 //! What is not known is never shown as flat or as Active; a document from disk is marked stale.
 
 use crate::error::{NOT_RUNNING, Trouble, UNKNOWN};
+use crate::growth::{self, Growth};
 use crate::latched::Latched;
 use crate::link::{self, DeadmanReport, Seen};
 use crate::out::{Out, Tone, plain};
@@ -79,7 +80,10 @@ pub(crate) fn status(out: Out, home: &Home, watch: bool) -> Result<u8, Trouble> 
 /// Prints one reading; gives the exit code, and whether anybody still reads.
 fn show(out: Out, home: &Home, seen: &Seen) -> (u8, bool) {
     let (running, pid, detail, code) = match seen {
-        Seen::Live(doc) => return (0, out.doc(doc.as_ref()) && out.line(text(out, doc).trim_end())),
+        Seen::Live(doc) => {
+            let records = growth::measure(home);
+            return (0, out.doc(doc.as_ref()) && out.line(text(out, doc, records).trim_end()));
+        }
         Seen::NotRunning { stale_pidfile } => {
             let stale = if *stale_pidfile { " (a stale pidfile was found and cleared)" } else { "" };
             if *stale_pidfile {
@@ -249,7 +253,7 @@ pub(crate) fn exposure(exposure: &ExposureStatus) -> String {
 }
 
 /// The whole document for people; the first line answers "am I safe?".
-fn text(out: Out, doc: &StatusDoc) -> String {
+fn text(out: Out, doc: &StatusDoc, records: Option<Growth>) -> String {
     let reason = doc.mode_reasons.first().map_or_else(
         || "the engine may open and close".to_owned(),
         |r| format!("{} [{r}]", r.display_text().trim_end_matches('.')),
@@ -295,6 +299,9 @@ fn text(out: Out, doc: &StatusDoc) -> String {
     if doc.disk.short {
         let free = doc.disk.free_mib.map_or_else(String::new, |mib| format!(", {mib} MiB free"));
         rows.push(("disk", out.paint(Tone::Bad, &format!("FULL{free}")).to_string()));
+    }
+    if let Some(records) = records {
+        rows.push(("records", records.to_string()));
     }
     if !doc.api.cockpit.is_empty() {
         rows.push(("cockpit", plain(&doc.api.cockpit)));

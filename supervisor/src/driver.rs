@@ -189,6 +189,9 @@ impl Driver {
             self.bus_told = Some(bus.clone());
             self.step(Event::Bus(bus));
         }
+        if let Some(head) = self.journal.witness(now) {
+            self.tell(Role::Deadman, &ToWorker::Witness { head });
+        }
         if self.journal.snapshot_due() {
             self.snapshot();
         }

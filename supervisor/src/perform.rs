@@ -5,6 +5,7 @@ pub(crate) mod clerk;
 pub(crate) mod cycle;
 pub(crate) mod journal;
 pub(crate) mod ledger;
+pub(crate) mod notary;
 pub(crate) mod publish;
 pub(crate) mod replies;
 pub(crate) mod spawn;

@@ -1,7 +1,7 @@
-//! The two records of the latches, brought together before anything else of a start.
+//! The two records of the latches and restart budgets, brought together before anything else of a start.
 //!
 //! * The cell works on a full disk and is the first authority; the ledger is the second. Whatever either has in force is
-//!   in force.
+//!   in force, and a restart that either knows of is used up.
 //! * Where they disagree, nothing opens until an operator has seen it and resumed, however often we start meanwhile.
 //! * A ledger that cannot be used is an error, never a new beginning. One that is gone from a used home is made anew, and
 //!   that it is gone counts as a disagreement.
@@ -11,9 +11,11 @@
 use crate::error::SupervisorError;
 use crate::os::files::free_mib;
 use crate::perform::ledger::Bookkeeper;
-use holdfast_core::conflict::{LatchRows, compare, stricter};
+use holdfast_core::conflict::{Budgets, LatchRows, compare, compare_budgets, more_used, stricter};
 use holdfast_core::durable::Durable;
+use holdfast_core::ids::Role;
 use holdfast_core::limits::DISK_FREE_MIB;
+use holdfast_core::restart::Deaths;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
 use holdfast_store::ledger::{Ledger, LedgerError, Reader};
@@ -23,9 +25,13 @@ pub(crate) fn settle(home: &Home, cell: Option<Durable>) -> Result<(Bookkeeper, 
     let path = home.ledger();
     let opened = Ledger::open(&path).and_then(|ledger| {
         let reader = Reader::open(&path)?;
-        Ok((ledger, reader.latches()?, reader.loss_baseline()?))
+        let mut budgets = Budgets::default();
+        for role in Role::ALL {
+            budgets[role.index()] = Deaths::at(reader.deaths(role)?);
+        }
+        Ok((ledger, reader.latches()?, reader.loss_baseline()?, budgets))
     });
-    let (ledger, rows, loss) = match opened {
+    let (ledger, rows, loss, budgets) = match opened {
         Ok(opened) => opened,
         // SQLite cannot even be read without room beside it. What is owed must not wait for that.
         Err(error @ (LedgerError::Io { .. } | LedgerError::Failed { .. })) if full(home) => {
@@ -36,7 +42,17 @@ pub(crate) fn settle(home: &Home, cell: Option<Durable>) -> Result<(Bookkeeper, 
         }
         Err(error) => return Err(error.into()),
     };
-    let durable = brought_together(cell, &rows, || used(home));
+    let conflicts = match &cell {
+        // A ledger that records nothing is told as one disagreement.
+        Some(cell) if !rows.is_empty() => compare_budgets(&cell.deaths, &budgets, clock::wall_ms()),
+        Some(_) | None => Vec::new(),
+    };
+    let mut durable = brought_together(cell, &rows, || used(home));
+    durable.deaths = more_used(&durable.deaths, &budgets);
+    for words in conflicts {
+        tracing::error!(words, "the records of a restart budget disagree: what either knows of is used up");
+        durable.disagree(&words);
+    }
     Ok((Bookkeeper::new(ledger, rows, loss), durable))
 }
 

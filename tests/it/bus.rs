@@ -4,14 +4,15 @@ use crate::disk::{Ballast, Small, small};
 use crate::stale::trading;
 use holdfast_core::command::ControlRequest;
 use holdfast_core::registry::{ModeReason, TradingMode};
+use holdfast_store::bus;
 use holdfast_tests::events::{self, Event};
 use holdfast_tests::home::{Home, finish};
 use holdfast_tests::wait::{s, throughout};
 use holdfast_tests::{Tree, raw, until};
 use nix::sys::signal::Signal;
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 fn log(home: &Home) -> PathBuf {
     home.paths().bus().join("events.jsonl")
@@ -199,6 +200,78 @@ fn a_cut_tail_is_refused() {
     let doc = tree
         .until("the restriction", s(30), |doc| doc.mode_reasons.contains(&ModeReason::ReduceonlyEvidenceChainNotGreen));
     assert!(!doc.journal.durable && !doc.permit.live, "{doc:#?}");
+}
+
+/// The bus with its key as it is now, and the way back to it.
+struct Aside {
+    bus: PathBuf,
+    key: PathBuf,
+}
+
+impl Aside {
+    fn lay(home: &Home) -> Self {
+        let aside = Self { bus: home.outside().join("bus"), key: home.outside().join("bus.key") };
+        let _ = fs::remove_dir_all(&aside.bus);
+        copy_folder(&home.paths().bus(), &aside.bus);
+        fs::copy(home.paths().bus_key(), &aside.key).expect("copied");
+        aside
+    }
+
+    fn put_back(&self, home: &Home) {
+        fs::remove_dir_all(home.paths().bus()).expect("removed");
+        copy_folder(&self.bus, &home.paths().bus());
+        fs::copy(&self.key, home.paths().bus_key()).expect("copied");
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).and_then(|()| fs::set_permissions(to, PermissionsExt::from_mode(0o700))).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+    }
+}
+
+#[test]
+fn a_bus_put_back_whole_with_its_key_is_refused_by_what_deadman_saw_and_accepted_with_the_phrase() {
+    let tree = Tree::active();
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let report = tree.run(&["audit", "verify", "--json"]).expect_code(0).json();
+    assert_eq!((&report["bus"]["witness"], &report["bus"]["anchors"]), (&true.into(), &2.into()), "a day and an end");
+    for sudden in [true, false] {
+        let aside = Aside::lay(&tree.home);
+        let seen = || bus::witness(&tree.home.paths().witness()).ok().flatten().map_or(0, |seen| seen.count);
+        let before = seen();
+        let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
+        until("deadman to see a longer bus", s(30), || (seen() > before).then_some(()));
+        if sudden {
+            crate::ledger::end_all(&tree);
+        } else {
+            let _ = tree.run(&["stop"]).expect_code(0);
+        }
+        let _ = tree.run(&["audit", "verify", "--deep"]).expect_code(0);
+        aside.put_back(&tree.home);
+        let report = tree.run(&["audit", "verify", "--json"]).expect_code(1).json();
+        let told = (&report["bus"]["reason"], &report["bus"]["witness"], &report["bus"]["head"]);
+        assert_eq!(told, (&"witness".into(), &false.into(), &"ok-signed".into()), "in itself it holds: {report}");
+        let _ = tree.run(&["start", "--wait", "30"]);
+        let doc = tree.until("a start that shows it", s(30), |doc| doc.exposure.known && !doc.journal.durable);
+        assert!(doc.mode_reasons.contains(&ModeReason::ReduceonlyEvidenceChainNotGreen), "{:?}", doc.mode_reasons);
+        for words in ["deadman saw", "engine audit repair"] {
+            assert!(doc.next_step.contains(words), "{}", doc.next_step);
+        }
+        throughout("no permit", s(2), || !tree.status().permit.live);
+        let _ = tree.run(&["stop"]).expect_code(0);
+        let phrase = format!("lose what follows event {}", report["bus"]["events"]);
+        let ran = tree.run(&["audit", "repair"]).expect_code(1);
+        assert!(ran.err.contains(&phrase), "{ran:?}");
+        let _ = tree.run(&["audit", "repair", "--accept-loss", &phrase]).expect_code(0);
+        let _ = tree.run(&["audit", "verify", "--deep"]).expect_code(0);
+        assert_eq!(recorded(&tree.home).last().map(|event| event.kind.clone()).as_deref(), Some("bus.recovered"));
+        let _ = tree.run(&["start", "--wait", "30"]).expect_code(0);
+        crate::ledger::active(&tree);
+        let _ = tree.run(&["stop"]).expect_code(0);
+    }
 }
 
 #[test]

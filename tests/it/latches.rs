@@ -42,8 +42,18 @@ fn a_lost_durable_state_starts_killed_and_opens_nothing() {
     // And it is no trap: the operator resumes by name.
     tree.until("a proof of flat", s(10), |doc| doc.kill.state == "flat");
     let _ = tree.run(&["resume", "--confirm", "resume paper KILL_STATE_INTEGRITY_BROKEN"]).expect_code(0);
-    // The record that went with the folder is missed all the same, and is mended by `engine audit repair`.
-    tree.until("the latch to go", s(10), |doc| !doc.kill.active);
+    // The record that went with the folder is missed all the same: the one step that mends it is named, and mends it.
+    tree.until("the latch to go, and the next step", s(10), |doc| {
+        !doc.kill.active
+            && doc.trading_mode == TradingMode::ReduceOnly
+            && doc.next_step.contains("`engine audit repair`")
+    });
+    let _ = tree.run(&["stop"]).expect_code(0);
+    let asked = tree.run(&["audit", "repair"]).expect_code(1);
+    assert!(asked.err.contains("'lose what follows event 0'"), "{asked:?}");
+    let _ = tree.run(&["audit", "repair", "--accept-loss", "lose what follows event 0"]).expect_code(0);
+    restart(&tree);
+    tree.wait_mode(TradingMode::Active, s(30));
 }
 
 #[test]

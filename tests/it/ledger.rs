@@ -3,8 +3,10 @@
 use crate::stale::{resume, trading};
 use holdfast_core::conflict::{Latch, LatchRows, compare, rows_of, stricter};
 use holdfast_core::durable::{Durable, KillCause, KillLatch};
+use holdfast_core::ids::Role;
 use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_core::report::JobKind;
+use holdfast_core::restart::Deaths;
 use holdfast_core::slot;
 use holdfast_ipc::clock;
 use holdfast_store::Cell;
@@ -64,7 +66,7 @@ fn paused(doc: &holdfast_core::status::StatusDoc) -> bool {
 }
 
 /// Active again, with an operator's resume where one is due.
-fn active(tree: &Tree) {
+pub(crate) fn active(tree: &Tree) {
     let doc = tree.status();
     if doc.kill.active || paused(&doc) || doc.next_step.contains("RECORDS DISAGREED") {
         resume(tree);
@@ -140,7 +142,7 @@ fn a_latch_that_only_one_record_knows_restricts_is_told_and_waits_for_a_resume()
         Durable { kill: Some(kill), ..Durable::fresh() }
     };
     type Change = fn(&Home, &Durable);
-    let cases: [(&str, Change, &str, bool); 5] = [
+    let cases: [(&str, Change, &str, bool); 7] = [
         (
             "killed in the ledger only",
             |home, killed| record(home, killed),
@@ -163,6 +165,22 @@ fn a_latch_that_only_one_record_knows_restricts_is_told_and_waits_for_a_resume()
             "a flatten owed in the ledger only",
             |home, _| record(home, &Durable { owed: Some(JobKind::Flatten), ..Durable::fresh() }),
             "owed: not in force in the latch file",
+            false,
+        ),
+        (
+            "restarts in the ledger only",
+            |home, _| {
+                let deaths = Record::Deaths(Role::Sensor, vec![clock::wall_ms(); 3]);
+                let ledger = Ledger::open(&home.paths().ledger()).expect("a ledger");
+                ledger.wait(clock::wall_ms(), vec![deaths], Duration::from_secs(20)).expect("written");
+            },
+            "restarts of sensor: 0 in the latch file, 3 in the ledger, 3 hold",
+            false,
+        ),
+        (
+            "restarts in the cell only",
+            |home, _| rewrite(home, |cell| *cell.deaths_of(Role::Api) = Deaths::at(vec![clock::wall_ms()])),
+            "restarts of api: 1 in the latch file, 0 in the ledger, 1 hold",
             false,
         ),
         (

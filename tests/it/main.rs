@@ -14,6 +14,7 @@ mod config;
 mod crash;
 mod deaths;
 mod disk;
+mod doctor;
 mod hostile;
 mod idempotency;
 mod instances;

@@ -115,6 +115,7 @@ mod follow {
             other @ (BusError::Busy { .. }
             | BusError::Corrupt { .. }
             | BusError::Key { .. }
+            | BusError::Witness { .. }
             | BusError::LossNotAccepted { .. }
             | BusError::Latched { .. }
             | BusError::Full

@@ -5,7 +5,7 @@
 
 mod export;
 mod mirror;
-mod place;
+pub(crate) mod place;
 mod repair;
 mod replay;
 mod verify;

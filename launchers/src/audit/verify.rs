@@ -44,18 +44,26 @@ struct Finding {
 
 pub(super) fn verify(out: Out, home: &Home, args: &VerifyArgs) -> Result<u8, Trouble> {
     let anchor = args.anchor.as_deref().map(anchor_of).transpose()?;
-    let questions = Questions { deep: args.deep, anchor };
+    let questions = Questions { deep: args.deep, anchor, witness: None };
+    let witnessed = || -> Result<Questions, Trouble> {
+        Ok(Questions { witness: bus::witness(&home.witness()).map_err(Trouble::Bus)?, ..questions.clone() })
+    };
     let (bus, decisions) = match args.file.as_deref().map(place::of_path).transpose()? {
         Some(Kind::Bus(source)) => {
             // The folder of this home has a key; a copy of it elsewhere has none at hand.
             let ours = args.file.as_deref().is_some_and(|path| path.starts_with(home.bus()));
             let keys = if ours { place::of_home(home)?.and_then(|(_, keys)| keys) } else { None };
+            let questions = if ours { witnessed()? } else { questions };
             (Some(audit(&source, keys.as_ref(), &questions)?), None)
         }
         Some(Kind::Decisions(path)) => (None, Some(decisions(&path)?)),
         None => {
+            let questions = witnessed()?;
             let Some((source, keys)) = place::of_home(home)? else {
-                return Err(Trouble::NoRecord { home: home.root().to_owned() });
+                return Err(match questions.witness {
+                    Some(seen) => Trouble::Evidence { what: format!("no bus, and deadman saw {seen}") },
+                    None => Trouble::NoRecord { home: home.root().to_owned() },
+                });
             };
             let journal = home.decisions();
             let there = journal::exists(&journal).map_err(Trouble::Decisions)?;
@@ -92,7 +100,7 @@ pub(super) fn anchor(out: Out, home: &Home) -> Result<u8, Trouble> {
     let no_record = || Trouble::NoRecord { home: home.root().to_owned() };
     let (source, keys) = place::of_home(home)?.ok_or_else(no_record)?;
     let report = audit(&source, keys.as_ref(), &Questions::default())?;
-    let Some(line) = report.anchor_line() else {
+    let Some(line) = report.anchor().map(|anchor| anchor.to_string()) else {
         return Err(report.finding.map_or_else(no_record, |finding| Trouble::Evidence { what: finding.to_string() }));
     };
     out.doc(&Line { schema: "holdfast.audit.anchor.v1", anchor: &line, events: report.events });
@@ -146,6 +154,17 @@ fn show(out: Out, doc: &Doc) {
                 word(found),
                 if found { "is in the log" } else { "is NOT in the log" }
             ));
+        }
+        match bus.witness {
+            Some(true) => out.line(&format!("{} witness    what deadman saw last is in the log", word(true))),
+            Some(false) => out.line(&format!(
+                "{} witness    what deadman saw last is NOT in the log: it was cut or put back to an older state",
+                word(false)
+            )),
+            None => true,
+        };
+        if bus.anchors > 0 {
+            out.line(&format!("{} anchors    {} kept beside the log are in it", word(true), bus.anchors));
         }
         for warning in &bus.warnings {
             out.note(&format!("odd: {}", plain(&warning.to_string())));

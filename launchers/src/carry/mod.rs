@@ -9,7 +9,7 @@ mod say;
 
 pub(crate) use admit::{admit, admitted};
 
-use crate::cli::{BackupCommand, BundleArgs, ImportArgs, MigrateCommand};
+use crate::cli::{BackupArgs, BackupCommand, BundleArgs, ImportArgs, MigrateCommand};
 use crate::error::{FAILED, Trouble};
 use crate::home;
 use crate::out::Out;
@@ -22,11 +22,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// `engine backup`.
-pub(crate) fn backup(out: Out, home: &Home, command: &BackupCommand) -> Result<u8, Trouble> {
-    match command {
-        BackupCommand::Create(args) => create(out, home, args),
-        BackupCommand::Verify { path } => verify(out, path),
-        BackupCommand::Restore(args) => import(out, home, args),
+pub(crate) fn backup(out: Out, home: &Home, args: &BackupArgs) -> Result<u8, Trouble> {
+    match (&args.command, &args.to) {
+        (Some(BackupCommand::Create(args)), _) => create(out, home, args),
+        (Some(BackupCommand::Verify { path }), _) => verify(out, path),
+        (Some(BackupCommand::Restore(args)), _) => import(out, home, args),
+        (None, Some(to)) => create(out, home, &BundleArgs { to: to.clone(), logs: args.logs }),
+        (None, None) => Err(Trouble::Usage("engine backup --to PATH, or one of its commands".to_owned())),
     }
 }
 

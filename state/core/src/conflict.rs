@@ -1,10 +1,14 @@
-//! Two records of the same latches: the durable cell, which works on a full disk, and the ledger, which can be queried.
+//! Two records of the same latches and restart budgets: the durable cell, which works on a full disk, and the ledger,
+//! which can be queried.
 //!
-//! * Where they disagree, the stricter of the two holds: a latch in force in either is in force.
+//! * Where they disagree, the stricter of the two holds: a latch in force in either is in force, a death that either
+//!   knows of is counted.
 //! * What the ledger never recorded says nothing; what it records and cannot be read counts as the strictest reading.
 
 use crate::durable::{Durable, KillCause, KillLatch};
+use crate::ids::Role;
 use crate::report::{JobKind, LossDay};
+use crate::restart::Deaths;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -191,6 +195,28 @@ pub fn compare_loss(cell: &LossDay, ledger: &LossDay) -> Option<String> {
     }
     (cell.utc_day == day && ours != theirs)
         .then(|| format!("loss baseline of day {day}: {ours} USD in the engine's cell, {theirs} USD in the ledger"))
+}
+
+/// The deaths of every role, indexed by [`Role::index`].
+pub type Budgets = [Deaths; 5];
+
+/// The roles of whose restart budget the two records know different deaths, in words. Deaths that no longer count at this
+/// instant use nothing of a budget: about them nobody can disagree.
+#[must_use]
+pub fn compare_budgets(cell: &Budgets, ledger: &Budgets, wall_ms: u64) -> Vec<String> {
+    let differ = |role: Role| {
+        let (ours, theirs) = (cell[role.index()].still(wall_ms), ledger[role.index()].still(wall_ms));
+        let (cell, ledger, both) = (ours.count(), theirs.count(), ours.or(&theirs).count());
+        (ours != theirs)
+            .then(|| format!("restarts of {role}: {cell} in the latch file, {ledger} in the ledger, {both} hold"))
+    };
+    Role::ALL.into_iter().filter_map(differ).collect()
+}
+
+/// The budgets with every death that either record knows of.
+#[must_use]
+pub fn more_used(cell: &Budgets, ledger: &Budgets) -> Budgets {
+    Role::ALL.map(|role| cell[role.index()].or(&ledger[role.index()]))
 }
 
 /// The cell's state with everything stricter that the ledger says: what a start must go on from.
@@ -424,6 +450,40 @@ mod tests {
             let found = compare_loss(&cell, &ledger);
             assert_eq!(found.is_some(), expect.is_some(), "{name}");
             assert!(found.is_none_or(|words| words.starts_with(expect.unwrap_or("?"))), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_restart_that_only_one_record_knows_is_used_up_and_one_that_no_longer_counts_is_no_conflict() {
+        let now = 10_000_000;
+        let budgets = |walls: &[u64]| {
+            let mut all = Budgets::default();
+            all[Role::Sensor.index()] = Deaths::at(walls.to_vec());
+            all
+        };
+        // Deaths in the cell, deaths in the ledger, the words of a disagreement, what is used.
+        type Case<'a> = (&'a str, &'a [u64], &'a [u64], Option<&'a str>, u32);
+        let cases: [Case<'_>; 6] = [
+            ("none", &[], &[], None, 0),
+            ("the same", &[now - 5], &[now - 5], None, 1),
+            ("only the cell", &[now - 5], &[], Some("1 in the latch file, 0 in the ledger, 1 hold"), 1),
+            ("only the ledger", &[], &[now - 5, now - 4], Some("0 in the latch file, 2 in the ledger, 2 hold"), 2),
+            ("one each", &[now - 5], &[now - 4], Some("1 in the latch file, 1 in the ledger, 2 hold"), 2),
+            ("long ago", &[], &[5], None, 0),
+        ];
+        for (name, cell, ledger, words, used) in cases {
+            let (cell, ledger) = (budgets(cell), budgets(ledger));
+            let found = compare_budgets(&cell, &ledger, now);
+            assert_eq!(found.is_empty(), words.is_none(), "{name}: {found:?}");
+            assert!(
+                found
+                    .iter()
+                    .all(|said| said.starts_with("restarts of sensor: ") && said.contains(words.unwrap_or("?"))),
+                "{name}: {found:?}"
+            );
+            let both = more_used(&cell, &ledger);
+            assert_eq!(both[Role::Sensor.index()].still(now).count(), used, "{name}");
+            assert!(compare_budgets(&both, &both, now).is_empty());
         }
     }
 

@@ -4,14 +4,15 @@
 
 use crate::ids::{Epoch, JobId};
 use crate::registry::TradingMode;
-use crate::report::{JobKind, OrderView};
+use crate::report::{BusHead, JobKind, OrderView};
 use crate::status::StatusDoc;
 use crate::time::Tick;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// Supervisor to worker. The judge says all of it but the welcome, the beats and the document: those are the driver's.
+/// Supervisor to worker. The judge says all of it but the welcome, the beats, the bus's head and the document: those
+/// are the driver's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToWorker {
@@ -59,6 +60,11 @@ pub enum ToWorker {
     Status {
         /// The document.
         doc: Box<StatusDoc>,
+    },
+    /// Deadman: how far the runtime bus goes, to be kept. Said every few seconds while it grows.
+    Witness {
+        /// Its head.
+        head: BusHead,
     },
     /// Deadman: a planned stop; losing the supervisor now is no emergency.
     StandDown {},

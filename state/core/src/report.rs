@@ -168,6 +168,18 @@ pub enum BusHealth {
     },
 }
 
+/// How far the runtime bus goes on the disk. Deadman keeps the newest it was told, as a witness of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusHead {
+    /// Which bus.
+    pub bus_id: String,
+    /// Events.
+    pub events: u64,
+    /// Checksum of the last of them.
+    pub checksum: String,
+}
+
 /// The engine's answer to a request to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -44,6 +44,36 @@ impl Deaths {
         }
     }
 
+    /// The deaths at these instants, wall-clock milliseconds, in any order; of more than count the newest.
+    #[must_use]
+    pub fn at(mut walls: Vec<u64>) -> Self {
+        walls.sort_unstable();
+        let over = walls.len().saturating_sub(RESTARTS_MAX as usize);
+        walls.drain(..over);
+        Self(walls)
+    }
+
+    /// Those that still count at this instant: what has been used of the budget.
+    #[must_use]
+    pub fn still(&self, wall_ms: u64) -> Self {
+        let counts = |death: &&u64| wall_ms.saturating_sub(**death) < RESTARTS_WINDOW.as_ms();
+        Self(self.0.iter().filter(counts).copied().collect())
+    }
+
+    /// Every death that either knows of: never less used than one of them says.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut walls = self.0.clone();
+        let mut unmatched = self.0.clone();
+        for death in &other.0 {
+            match unmatched.iter().position(|known| known == death) {
+                Some(at) => drop(unmatched.swap_remove(at)),
+                None => walls.push(*death),
+            }
+        }
+        Self::at(walls)
+    }
+
     /// When they were, wall-clock milliseconds, oldest first.
     #[must_use]
     pub fn walls(&self) -> &[u64] {
@@ -103,6 +133,30 @@ mod tests {
         deaths.record(Role::Api, 1_000_000, 0);
         assert_eq!(deaths.record(Role::Api, 1_000_000 + RESTARTS_WINDOW.as_ms(), 0), Verdict::Now);
         assert_ne!(deaths.record(Role::Api, 5, 0), Verdict::Now);
+    }
+
+    #[test]
+    fn two_records_of_the_deaths_together_are_never_less_used_than_either() {
+        let deaths = |walls: &[u64]| Deaths::at(walls.to_vec());
+        let cases: [(&[u64], &[u64], &[u64]); 5] = [
+            (&[], &[], &[]),
+            (&[5, 7], &[5, 7], &[5, 7]),
+            (&[5], &[7], &[5, 7]),
+            (&[5, 5, 9], &[5, 7], &[5, 5, 7, 9]),
+            (&[7], &[9, 7, 7], &[7, 7, 9]),
+        ];
+        for (one, other, both) in cases {
+            assert_eq!(deaths(one).or(&deaths(other)).walls(), both, "{one:?} {other:?}");
+            assert_eq!(deaths(other).or(&deaths(one)).walls(), both, "{other:?} {one:?}");
+        }
+        let (early, late): (Vec<u64>, Vec<u64>) = ((0..10).collect(), (10..20).collect());
+        assert_eq!(deaths(&early).or(&deaths(&late)).walls(), late, "what counts is bounded");
+        let window = RESTARTS_WINDOW.as_ms();
+        assert_eq!(
+            deaths(&[1, 2, window * 9]).still(window + 1).walls(),
+            [2, window * 9],
+            "a clock put back forgets nothing"
+        );
     }
 
     #[test]

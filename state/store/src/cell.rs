@@ -99,6 +99,27 @@ impl<T: Serialize + DeserializeOwned> Cell<T> {
         Ok((Self { file, path: path.to_owned(), seq, durable: seq, kind: PhantomData }, value))
     }
 
+    /// Reads the value beside whoever holds the cell; makes and changes nothing. `None` if there is none, or nothing was
+    /// ever stored.
+    ///
+    /// # Errors
+    /// [`CellError::Io`], [`CellError::Damaged`].
+    pub fn peek(path: &Path) -> Result<Option<T>, CellError> {
+        let io = |what| move |source| CellError::Io { path: path.to_owned(), what, source };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = match open(path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(io("open it")(e.into())),
+        };
+        let bytes = read_whole(&file).map_err(io("read it"))?;
+        let damaged = |why: String| CellError::Damaged { path: path.to_owned(), why };
+        let Some(found) = slot::decode(&bytes).map_err(|e| damaged(e.to_string()))? else { return Ok(None) };
+        serde_json::from_slice(&found.payload)
+            .map(Some)
+            .map_err(|e| damaged(format!("it verifies but does not read: {e}")))
+    }
+
     /// Stores a value and waits until it is on the disk.
     ///
     /// # Errors

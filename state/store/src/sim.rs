@@ -59,6 +59,8 @@ pub(crate) struct World {
     /// Most bytes one write takes.
     pub(crate) slice: Option<usize>,
     pub(crate) read_only: bool,
+    /// No room for a name that is not there.
+    pub(crate) no_names: bool,
     pub(crate) locked_by_another: bool,
     /// What was acknowledged when the history was taken.
     pub(crate) acknowledged: u64,
@@ -300,6 +302,9 @@ impl Folder for Sim {
             (None, Access::Make) => {
                 let mut world = self.world();
                 world.call()?;
+                if world.no_names {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
                 world.next += 1;
                 let id = world.next;
                 world.nodes.insert(id, Node::default());

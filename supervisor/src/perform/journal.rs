@@ -3,21 +3,23 @@
 //!
 //! * A bus that does not verify is left as it is: nothing is written, nothing may open risk, everything else goes on.
 //! * A bus that failed is verified again from the device, on a thread of its own, until it takes events again.
+//! * A bus that lacks what deadman saw of it does not verify. Its head is noted outside as it grows (`notary`).
 //! * What restricts goes by itself, so that the bus finds room for it where it has none for the rest.
 
 use crate::Launch;
 use crate::perform::cycle;
+use crate::perform::notary::Notary;
 use holdfast_core::command::Class;
 use holdfast_core::ids::Epoch;
 use holdfast_core::record::Record;
 use holdfast_core::registry::Profile;
-use holdfast_core::report::BusHealth;
+use holdfast_core::report::{BusHead, BusHealth};
 use holdfast_core::status::JournalStatus;
 use holdfast_core::time::{Span, Tick};
 use holdfast_core::trade::Trade;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
-use holdfast_store::bus::{Bus, BusError, Durability, NewEvent, Opened, Options, Priority};
+use holdfast_store::bus::{self, Anchor, Bus, BusError, Durability, NewEvent, Opened, Options, Priority};
 use holdfast_store::canon;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -67,6 +69,7 @@ pub(crate) struct Journal {
     snapshot_at: u64,
     /// The last cycle that was told whole.
     cycle: u64,
+    notary: Notary,
 }
 
 #[derive(Clone)]
@@ -74,18 +77,23 @@ struct Place {
     folder: PathBuf,
     key: PathBuf,
     seed: [u8; 32],
+    witness: Option<Anchor>,
 }
 
 impl Place {
     fn open(&self) -> Result<(Bus, Opened), BusError> {
         let clock = Arc::new(|| clock::now().0 / 1_000_000);
-        Bus::open(&self.folder, &self.key, Options::new(self.seed), clock, wall_s())
+        let options = Options { witness: self.witness.clone(), ..Options::new(self.seed) };
+        Bus::open(&self.folder, &self.key, options, clock, wall_s())
     }
 
-    /// Whether there is room to go on.
+    /// Whether there is room to go on: for bytes, and for files where the disk counts them.
     fn roomy(&self) -> bool {
         let stat = rustix::fs::statvfs(&self.folder);
-        stat.is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= MEND_FREE_BYTES)
+        stat.is_ok_and(|stat| {
+            let bytes = stat.f_bavail.saturating_mul(stat.f_frsize) >= MEND_FREE_BYTES;
+            bytes && (stat.f_files == 0 || stat.f_favail > 0)
+        })
     }
 }
 
@@ -98,10 +106,12 @@ impl Journal {
     /// Opens the bus of a home; `seed` is random and used only when there is none yet. Never fails: what cannot be
     /// opened is said by [`Journal::health`].
     pub(crate) fn open(home: &Home, seed: [u8; 32]) -> (Self, Option<Opened>) {
-        let place = Place { folder: home.bus(), key: home.bus_key(), seed };
-        let (state, opened) = match place.open() {
+        let witness = bus::witness(&home.witness());
+        let unreadable = witness.as_ref().err().map(shut);
+        let place = Place { folder: home.bus(), key: home.bus_key(), seed, witness: witness.ok().flatten() };
+        let (state, opened) = match unreadable.map_or_else(|| place.open().map_err(|error| shut(&error)), Err) {
             Ok((bus, opened)) => (State::Open(Arc::new(bus)), Some(opened)),
-            Err(error) => (shut(&error), None),
+            Err(shut) => (shut, None),
         };
         let snapshot_at = opened.as_ref().map_or(0, |opened| opened.events);
         let journal = Self {
@@ -113,6 +123,7 @@ impl Journal {
             pledge: None,
             snapshot_at,
             cycle: 0,
+            notary: Notary::new(home, snapshot_at),
         };
         (journal, opened)
     }
@@ -243,6 +254,9 @@ impl Journal {
         }
         let broken = match &self.state {
             State::Open(bus) => {
+                if let Some(head) = bus.anchor() {
+                    self.notary.mind_the_day(clock::wall_ms(), &head);
+                }
                 let health = bus.health();
                 self.overflowed &= health.queue_len > 0;
                 !health.durable
@@ -300,6 +314,12 @@ impl Journal {
         }
     }
 
+    /// What deadman is to be told of how far the bus goes, every few seconds.
+    pub(crate) fn witness(&mut self, now: Tick) -> Option<BusHead> {
+        let State::Open(bus) = &self.state else { return None };
+        self.notary.tell(now, &bus.anchor()?)
+    }
+
     /// Whether enough happened since the last snapshot.
     pub(crate) fn snapshot_due(&self) -> bool {
         let State::Open(bus) = &self.state else { return false };
@@ -326,8 +346,11 @@ impl Journal {
             return;
         };
         let (end, ended) = oneshot::channel();
+        let seal = self.notary.seal();
         let close = move || {
-            bus.close();
+            if let Some(head) = bus.close() {
+                seal.set(&head, clock::wall_ms());
+            }
             let _ = end.send(());
         };
         let closing = std::thread::Builder::new().name("bus-close".into()).spawn(close);
@@ -347,7 +370,10 @@ fn shut(error: &BusError) -> State {
     let why = error.to_string();
     tracing::error!(why, "the runtime bus is not open: nothing may open risk");
     match error {
-        BusError::Corrupt { .. } | BusError::Key { .. } | BusError::LossNotAccepted { .. } => State::Refused { why },
+        BusError::Corrupt { .. }
+        | BusError::Key { .. }
+        | BusError::Witness { .. }
+        | BusError::LossNotAccepted { .. } => State::Refused { why },
         BusError::Io { .. }
         | BusError::Busy { .. }
         | BusError::Latched { .. }

@@ -209,7 +209,10 @@ fn step_of_mode(view: &View<'_>, facts: &Facts<'_>) -> String {
     }
     if let BusHealth::Refused { why } = view.bus {
         // A kill in force is said by the mode; what to do about the evidence is said nowhere else.
-        return format!("nothing is recorded and nothing opens risk: {why}; repair after `engine stop`");
+        return format!(
+            "nothing is recorded and nothing opens risk: {why}; next: `engine stop`, `engine audit repair` (it asks for \
+             a phrase that names the loss), `engine start`"
+        );
     }
     let job_done = view.job_state == "flat";
     let cancel_only = view.job_kind == Some(JobKind::CancelAll);

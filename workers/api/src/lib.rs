@@ -93,6 +93,7 @@ async fn attend(
                     | ToWorker::Reduce { .. } | ToWorker::Known { .. }
                     | ToWorker::OperatorDeadline { .. }
                     | ToWorker::Acknowledge {}
+                    | ToWorker::Witness { .. }
                     | ToWorker::StandDown {},
                 ) => {}
             },

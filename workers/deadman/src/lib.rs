@@ -25,6 +25,7 @@ mod record;
 mod run;
 mod switch;
 mod watch;
+mod witness;
 
 use holdfast_ipc::clock;
 use holdfast_ipc::settings::LiveNetwork;
@@ -47,8 +48,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 pub async fn run(ctx: Ctx) -> Exit {
     match set_up(&ctx) {
         Ok(desk) => {
-            let ledger = ledger::Ledger::open(&ctx.home);
-            run::Deadman::new(ctx, Rc::new(desk), ledger).live().await
+            let kept = (ledger::Ledger::open(&ctx.home), witness::Witness::open(&ctx.home));
+            run::Deadman::new(ctx, Rc::new(desk), kept).live().await
         }
         Err(why) => Exit::Failed(why),
     }

@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::operator::Operator;
 use crate::switch::Switch;
 use crate::watch::{Finding, Sign, Watch, watch_process};
+use crate::witness::Witness;
 use blind::{Blind, Shot};
 use holdfast_core::durable::{KillCause, KillLatch};
 use holdfast_core::duty::Duty;
@@ -83,6 +84,7 @@ pub(crate) struct Deadman {
     ledger: Ledger,
     /// What the supervisor was told last of the record.
     unrecorded: Option<Option<String>>,
+    witness: Witness,
     loss_acted: bool,
     draining: bool,
     writing: Option<oneshot::Receiver<()>>,
@@ -113,7 +115,7 @@ async fn maybe<T>(later: &mut Option<Later<T>>) -> T {
 }
 
 impl Deadman {
-    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>, ledger: Ledger) -> Self {
+    pub(crate) fn new(ctx: Ctx, desk: Rc<Desk>, (ledger, witness): (Ledger, Witness)) -> Self {
         let now = clock::now();
         let (told, _) = broadcast::channel(64);
         Self {
@@ -142,6 +144,7 @@ impl Deadman {
             known: Vec::new(),
             ledger,
             unrecorded: None,
+            witness,
             loss_acted: false,
             draining: false,
             writing: None,

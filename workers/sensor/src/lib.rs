@@ -159,6 +159,7 @@ impl Sensor {
                         | ToWorker::Reduce { .. } | ToWorker::Known { .. }
                         | ToWorker::OperatorDeadline { .. }
                         | ToWorker::Acknowledge {}
+                        | ToWorker::Witness { .. }
                         | ToWorker::Status { .. }
                         | ToWorker::StandDown {},
                     ) => {}

@@ -159,7 +159,7 @@ impl World {
             | ToWorker::Known { .. }
             | ToWorker::OperatorDeadline { .. }
             | ToWorker::Acknowledge {} => {}
-            ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Status { .. } => {
+            ToWorker::Welcome { .. } | ToWorker::Beat { .. } | ToWorker::Status { .. } | ToWorker::Witness { .. } => {
                 panic!("the driver's to say: {what:?}")
             }
         }

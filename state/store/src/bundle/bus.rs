@@ -33,7 +33,7 @@ pub(super) fn head(path: &Path) -> Result<Option<Head>, BundleError> {
 
 fn whole(path: &Path, anchor: Option<Anchor>) -> Result<Report, BundleError> {
     let folder = RealFolder::existing(path).map_err(BundleError::io("open it", path))?;
-    let report = verify::<_, RealFolder>(&folder, None, &Questions { deep: false, anchor })?;
+    let report = verify::<_, RealFolder>(&folder, None, &Questions { anchor, ..Questions::default() })?;
     match report.finding {
         None => Ok(report),
         Some(finding) => {

@@ -39,6 +39,8 @@ pub enum Code {
     Head,
     /// The anchor kept elsewhere is not in the log.
     Anchor,
+    /// What deadman saw last is not in the log: it was cut or put back, whatever its own head says.
+    Witness,
 }
 
 impl Code {
@@ -59,6 +61,7 @@ impl Code {
             Self::Segment => "segment",
             Self::Head => "head",
             Self::Anchor => "anchor",
+            Self::Witness => "witness",
         }
     }
 }

@@ -41,6 +41,14 @@ pub enum BusError {
         /// What is wrong with it.
         why: String,
     },
+    /// What deadman saw last of this bus cannot be read: nobody can say whether the bus was put back.
+    #[error("{}: the witness of the bus cannot be read ({why}); look at the bus with `engine audit verify`, then move this file away", .path.display())]
+    Witness {
+        /// The witness.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The log would lose events, and nobody agreed to it.
     #[error("{}: repairing cuts {events} or more events at {finding}; agree to the loss to go on", .path.display())]
     LossNotAccepted {

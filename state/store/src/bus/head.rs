@@ -4,9 +4,11 @@
 //! * The log may be ahead of its head, never behind.
 //! * A slot is one line of canonical JSON, padded with spaces: it can be read with the eyes.
 
+use super::error::{BusError, io_error};
 use super::event::Sum;
-use super::key::Key;
+use super::key::{Key, KeyPlace};
 use super::segments::Position;
+use super::verify::HeadVerdict;
 use crate::canon;
 use crate::disk::{Access, Folder, Storage, read_full, write_all};
 use crate::hex::hex;
@@ -179,6 +181,26 @@ pub fn shown<F: Folder>(folder: &F) -> io::Result<Option<Head>> {
         Ok(file) => unsigned(&file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+/// The same, and whether its key signed it. Reads no event.
+///
+/// # Errors
+/// [`BusError`]: the head or its key cannot be read.
+pub fn glance<F: Folder, K: Folder>(
+    folder: &F,
+    keys: Option<&KeyPlace<K>>,
+) -> Result<(Option<Head>, HeadVerdict), BusError> {
+    let io = |e| io_error(folder.path(HEAD), "read it", e);
+    let Some(shown) = shown(folder).map_err(io)? else { return Ok((None, HeadVerdict::Absent)) };
+    let Some(key) = keys.map(Key::load).transpose()?.flatten() else {
+        return Ok((Some(shown), HeadVerdict::Unsigned));
+    };
+    let file = folder.open(HEAD, Access::Read).map_err(io)?;
+    match read(&file, Some(&key)).map_err(io)?.newest {
+        Some(signed) => Ok((Some(signed), HeadVerdict::OkSigned)),
+        None => Ok((Some(shown), HeadVerdict::Disagrees)),
     }
 }
 

@@ -4,8 +4,9 @@
 //! * The file is padded ahead with spaces to the next edge, a blank tail to any reader of lines: an append then changes no
 //!   file size, and costs the disk less.
 //! * A disk that is full is no failure of the disk: the write is cut back, the reserve is released, and from then on only
-//!   events that restrict are written.
+//!   events that restrict are written. A segment that cannot be begun for lack of room is not begun: the open one grows on.
 
+use super::anchor::Anchor;
 use super::error::{BusError, io_error};
 use super::event::{self, EventError, NewEvent, Priority, Sum};
 use super::head::HeadFile;
@@ -27,6 +28,8 @@ const HEAD_EVENTS: u64 = 256;
 pub(super) const UNWRITTEN_MAX: usize = 256;
 /// The file that is given up when the disk is full.
 pub(super) const RESERVE: &str = "reserve";
+/// The next open segment while it is being made, empty. One that a crash leaves is used by the next rotation.
+const NEXT: &str = "events.next";
 
 /// What the caller chooses.
 #[derive(Clone, Debug)]
@@ -41,13 +44,22 @@ pub struct Options {
     pub pad_bytes: u64,
     /// Every so many events one is an anchor.
     pub anchor_every: u64,
+    /// What deadman saw last of this bus: one that does not contain it was cut or put back, and does not open.
+    pub witness: Option<Anchor>,
 }
 
 impl Options {
     /// With 64 MiB segments, 1 MiB reserve, padding by 256 KiB and an anchor every 1000 events.
     #[must_use]
     pub const fn new(seed: [u8; 32]) -> Self {
-        Self { seed, segment_bytes: 64 << 20, reserve_bytes: 1 << 20, pad_bytes: 256 << 10, anchor_every: 1000 }
+        Self {
+            seed,
+            segment_bytes: 64 << 20,
+            reserve_bytes: 1 << 20,
+            pad_bytes: 256 << 10,
+            anchor_every: 1000,
+            witness: None,
+        }
     }
 }
 
@@ -105,8 +117,10 @@ impl<F: Folder> Log<F> {
         if let State::Latched(why) = &self.state {
             return Err(BusError::Latched { why: why.clone() });
         }
-        if self.at.offset >= self.options.segment_bytes && self.state == State::Good {
-            self.rotate().map_err(|(what, e)| self.latch(what, e))?;
+        match self.roll() {
+            // What restricts goes into the segment that is open.
+            Err(BusError::Full) if all_safe => {}
+            rolled => rolled?,
         }
         let after = self.stage(events)?;
         self.commit(after, all_safe)?;
@@ -161,10 +175,9 @@ impl<F: Folder> Log<F> {
             tried = tried.and_then(|()| self.release()).and_then(|()| self.put(false));
         }
         tried.map_err(|failed| {
-            let (Failed::Write(what, e) | Failed::Sync(what, e)) = failed;
             // What the disk holds now is not known; what was never acknowledged is taken away as well as can be.
             let _ = self.active.truncate(self.at.offset);
-            self.latch(what, e)
+            self.latch(failed)
         })?;
         self.at = after;
         Ok(())
@@ -252,14 +265,36 @@ impl<F: Folder> Log<F> {
         }
     }
 
-    /// Closes the open segment and begins the next, whose first event says so.
-    fn rotate(&mut self) -> Result<(), (&'static str, io::Error)> {
-        let to = |what| move |e| (what, e);
-        self.active.truncate(self.at.offset).map_err(to("cut its padding"))?;
-        self.active.sync().map_err(to("sync it"))?;
-        self.folder.rename(ACTIVE, &closed_name(self.at.segment)).map_err(to("close the segment"))?;
-        self.folder.sync().map_err(to("sync the folder"))?;
-        self.begin_segment(self.at.segment.saturating_add(1)).map_err(to("begin a segment"))
+    /// Begins a new segment if the open one is long enough. Without room for it nothing is changed but the state.
+    pub(super) fn roll(&mut self) -> Result<(), BusError> {
+        if self.at.offset < self.options.segment_bytes || self.state != State::Good {
+            return Ok(());
+        }
+        let begun = self.rotate();
+        if no_room(&begun) {
+            self.state = State::Full;
+            return Err(BusError::Full);
+        }
+        begun.map_err(|failed| self.latch(failed))
+    }
+
+    /// Closes the open segment and begins the next, whose first event says so. The file of the next is made first, and
+    /// takes its name last: as long as there may be no room, the open segment is the open one.
+    fn rotate(&mut self) -> Result<(), Failed> {
+        let write = |what| move |e| Failed::Write(what, e);
+        let sync = |what| move |e| Failed::Sync(what, e);
+        let mut next = self.folder.open(NEXT, Access::Make).map_err(write("begin a segment"))?;
+        next.truncate(0).map_err(write("begin a segment"))?;
+        self.active.truncate(self.at.offset).map_err(write("cut its padding"))?;
+        (self.size, self.damaged_tail) = (self.at.offset, false);
+        self.active.sync().map_err(sync("sync it"))?;
+        self.folder.rename(ACTIVE, &closed_name(self.at.segment)).map_err(write("close the segment"))?;
+        self.folder.rename(NEXT, ACTIVE).map_err(sync("begin a segment"))?;
+        self.folder.sync().map_err(sync("sync the folder"))?;
+        self.active = next;
+        self.at = Position { segment: self.at.segment.saturating_add(1), offset: 0, ..self.at };
+        self.size = 0;
+        Ok(())
     }
 
     /// An empty open segment with this number.
@@ -271,7 +306,8 @@ impl<F: Folder> Log<F> {
         Ok(())
     }
 
-    fn latch(&mut self, what: &'static str, source: io::Error) -> BusError {
+    fn latch(&mut self, failed: Failed) -> BusError {
+        let (Failed::Write(what, source) | Failed::Sync(what, source)) = failed;
         let path = self.folder.path(ACTIVE);
         self.state = State::Latched(format!("cannot {what} ({}): {source}", path.display()));
         io_error(path, what, source)
@@ -317,7 +353,7 @@ impl<F: Folder> Log<F> {
     }
 }
 
-/// A write that failed may be tried elsewhere; a sync that failed may not.
+/// What failed for lack of room may be tried elsewhere; a sync that failed, or what leaves the files unknown, may not.
 #[derive(Debug)]
 enum Failed {
     Write(&'static str, io::Error),

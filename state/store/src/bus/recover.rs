@@ -2,17 +2,19 @@
 //!
 //! The longest prefix whose chain holds is taken. What stands behind it is cut, copied aside and recorded as an event when
 //! it lies above the head and within what one unfinished commit can leave. Everything else refuses: nothing is guessed.
+//! A log that is whole in itself, key and head with it, but lacks what a witness saw of it, was put back: it refuses too.
 
+use super::anchor::Anchor;
 use super::chain::{Chain, Code};
 use super::error::{BusError, io_error};
-use super::event::{LINE_BYTES_MAX, NewEvent};
+use super::event::{LINE_BYTES_MAX, NewEvent, Sum};
 use super::head::{self, HEAD, Head, HeadFile};
 use super::key::{Key, KeyPlace};
 use super::lines::content_end;
 use super::log::{BATCH_BYTES_MAX, Log, Options, State};
 use super::segments::{ACTIVE, Position, Segments};
 use super::snapshot::{self, Snapshot, SnapshotState};
-use super::walk::{Finding, Walked, line_start, walk_chain};
+use super::walk::{Finding, Walked, line_start, walk, walk_chain};
 use crate::disk::{Access, Folder, Storage, read_full, write_all};
 use crate::hex::hex;
 use serde_json::{Value, json};
@@ -54,6 +56,16 @@ struct Found {
     head: Head,
     bad_slots: usize,
     pad_bytes: u64,
+    witness: Option<Anchor>,
+}
+
+/// What was seen on the way through the log.
+#[derive(Default)]
+struct Passed {
+    /// When the last event was recorded.
+    last_as_of: Option<f64>,
+    /// The event of the witness's count.
+    at_witness: Option<Sum>,
 }
 
 /// Opens the log, making it if there is none. `as_of` stamps what is recorded.
@@ -71,12 +83,32 @@ pub(super) fn open<F: Folder>(
         return Err(BusError::Busy { path: folder.path("") });
     }
     let found = look(&folder, &keys, &options)?;
-    let mut last_as_of = None;
-    let (walked, snapshot) = check(&folder, &found, &mut last_as_of)?;
+    let mut passed = Passed::default();
+    let (walked, snapshot) = check(&folder, &found, &mut passed)?;
+    witnessed(&folder, &found, &walked, &passed)?;
     let mut log = begin(folder, keys, options, &found, walked.end)?;
+    let repairs = match mend(&mut log, &found, &walked, as_of) {
+        Ok(repairs) => repairs,
+        Err(error) => {
+            // The epoch has begun. Left behind by many such attempts, the key would no longer reach its head.
+            log.keep_key();
+            return Err(error);
+        }
+    };
+    // Without room for it the next append finds out.
+    let _ = log.lay_by();
+    let Head { epoch, bus_id, .. } = log.head.head.clone();
+    let clean_end = found.head.clean;
+    let opened =
+        Opened { events: log.at.count, epoch, bus_id, repairs, snapshot, last_as_of: passed.last_as_of, clean_end };
+    Ok((log, opened))
+}
+
+/// Sets aside what does not hold, and records what was found.
+fn mend<F: Folder>(log: &mut Log<F>, found: &Found, walked: &Walked, as_of: f64) -> Result<Vec<Value>, BusError> {
     let mut repairs = Vec::new();
     if let Some(finding) = &walked.flaw {
-        repairs.push(set_aside(&mut log, finding, as_of)?);
+        repairs.push(set_aside(log, finding, as_of)?);
     }
     let ahead = walked.end.count.saturating_sub(found.head.at.count);
     if ahead > 0 {
@@ -85,13 +117,8 @@ pub(super) fn open<F: Folder>(
     if found.bad_slots > 0 {
         repairs.push(json!({"what": "head_slot", "slots": found.bad_slots}));
     }
-    record(&mut log, &repairs, as_of)?;
-    // Without room for it the next append finds out.
-    let _ = log.lay_by();
-    let Head { epoch, bus_id, .. } = log.head.head.clone();
-    let clean_end = found.head.clean;
-    let opened = Opened { events: log.at.count, epoch, bus_id, repairs, snapshot, last_as_of, clean_end };
-    Ok((log, opened))
+    record(log, &repairs, as_of)?;
+    Ok(repairs)
 }
 
 /// Writes what was mended into the log itself.
@@ -133,13 +160,19 @@ fn look<F: Folder>(folder: &Arc<F>, keys: &KeyPlace<F>, options: &Options) -> Re
         if !nothing {
             return Err(missing("there is none"));
         }
+        if let Some(witness) = &options.witness {
+            return Err(unwitnessed(folder, witness, "no bus"));
+        }
         let key = Key::fresh(&options.seed);
         key.store(keys)?;
         return make(folder, key, options);
     };
     let heads = heads(&key)?;
     match heads.newest {
-        Some(head) => Ok(Found { segments, key, head, bad_slots: heads.bad, pad_bytes: options.pad_bytes }),
+        Some(head) => {
+            let (pad_bytes, witness) = (options.pad_bytes, options.witness.clone());
+            Ok(Found { segments, key, head, bad_slots: heads.bad, pad_bytes, witness })
+        }
         None if key.epoch == 0 && blank(folder, &segments)? => make(folder, key, options),
         None => {
             let found = if file.is_some() { "none that this key signed" } else { "no such file" };
@@ -159,6 +192,9 @@ fn blank<F: Folder>(folder: &Arc<F>, segments: &Segments) -> Result<bool, BusErr
 }
 
 fn make<F: Folder>(folder: &Arc<F>, key: Key, options: &Options) -> Result<Found, BusError> {
+    if let Some(witness) = &options.witness {
+        return Err(unwitnessed(folder, witness, "no event"));
+    }
     let io = |what| move |e| io_error(folder.path(""), what, e);
     folder.open(ACTIVE, Access::Make).map_err(io("make its first segment"))?;
     let file = folder.open(HEAD, Access::Make).map_err(io("make its head"))?;
@@ -167,15 +203,12 @@ fn make<F: Folder>(folder: &Arc<F>, key: Key, options: &Options) -> Result<Found
     let mut head = HeadFile { file, key, head };
     head.begin().map_err(io("write its head"))?;
     let segments = Segments { closed: 0, active: true, missing: None };
-    Ok(Found { segments, key: head.key, head: head.head, bad_slots: 0, pad_bytes: options.pad_bytes })
+    let pad_bytes = options.pad_bytes;
+    Ok(Found { segments, key: head.key, head: head.head, bad_slots: 0, pad_bytes, witness: None })
 }
 
 /// Verifies from a trusted place on, and refuses what no crash can leave.
-fn check<F: Folder>(
-    folder: &Arc<F>,
-    found: &Found,
-    last_as_of: &mut Option<f64>,
-) -> Result<(Walked, SnapshotState), BusError> {
+fn check<F: Folder>(folder: &Arc<F>, found: &Found, passed: &mut Passed) -> Result<(Walked, SnapshotState), BusError> {
     let head = &found.head;
     if !head.clean {
         forget(folder, found).map_err(|e| io_error(folder.path(ACTIVE), "open it", e))?;
@@ -187,14 +220,14 @@ fn check<F: Folder>(
         SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
     };
     let window = window_start(folder, &found.segments, head).map_err(io)?;
-    let mut walked = through(folder, found, window, usable, last_as_of).map_err(io)?;
+    let mut walked = through(folder, found, window, usable, passed).map_err(io)?;
     let mut state = snapshot.clone();
     if let (Some(_), Some(flaw)) = (usable, &walked.flaw)
         && walked.end.count < head.at.count
     {
         // The snapshot may be what does not fit.
         state = SnapshotState::Rebuild(format!("it does not fit the log: {flaw}"));
-        walked = through(folder, found, window, None, last_as_of).map_err(io)?;
+        walked = through(folder, found, window, None, passed).map_err(io)?;
     }
     judge(folder, found, &walked)?;
     if let SnapshotState::Fits(snapshot) = &state
@@ -203,6 +236,47 @@ fn check<F: Folder>(
         return Err(BusError::Corrupt { path: folder.path(""), finding: Box::new(finding) });
     }
     Ok((walked, state))
+}
+
+/// Refuses a log in which what deadman saw last is not where it was.
+fn witnessed<F: Folder>(folder: &Arc<F>, found: &Found, walked: &Walked, passed: &Passed) -> Result<(), BusError> {
+    let Some(witness) = &found.witness else { return Ok(()) };
+    if witness.bus_id != found.head.bus_id {
+        return Err(unwitnessed(folder, witness, &format!("the bus {}", found.head.bus_id)));
+    }
+    if witness.count > walked.end.count {
+        return Err(unwitnessed(folder, witness, &format!("{} events", walked.end.count)));
+    }
+    let there = match passed.at_witness {
+        Some(sum) => Some(sum),
+        None => {
+            sum_at(&**folder, &found.segments, witness.count).map_err(|e| io_error(folder.path(""), "read it", e))?
+        }
+    };
+    if there == Some(witness.sum) {
+        return Ok(());
+    }
+    Err(unwitnessed(folder, witness, &there.map_or_else(|| "another log".to_owned(), |sum| format!("there {sum}"))))
+}
+
+/// The checksum of an event that lies before everything an opening reads: deadman was not told for long.
+pub(super) fn sum_at<F: Folder>(folder: &F, segments: &Segments, count: u64) -> io::Result<Option<Sum>> {
+    let mut sum = None;
+    walk(folder, segments, Position::START, &mut |seen| {
+        if seen.good.index == count {
+            sum = Some(seen.good.sum);
+        }
+        Ok(None)
+    })?;
+    Ok(sum)
+}
+
+fn unwitnessed<F: Folder>(folder: &Arc<F>, witness: &Anchor, found: &str) -> BusError {
+    let mut error = corrupt(folder, Code::Witness, "", 0, &format!("what deadman saw last: {witness}"), found);
+    if let BusError::Corrupt { finding, .. } = &mut error {
+        finding.event = witness.count;
+    }
+    error
 }
 
 fn forget<F: Folder>(folder: &Arc<F>, found: &Found) -> io::Result<()> {
@@ -227,7 +301,7 @@ fn through<F: Folder>(
     found: &Found,
     window: (u64, u64),
     snapshot: Option<&Snapshot>,
-    last_as_of: &mut Option<f64>,
+    passed: &mut Passed,
 ) -> io::Result<Walked> {
     let head = &found.head.at;
     let (from, chain) = match snapshot {
@@ -242,7 +316,10 @@ fn through<F: Folder>(
     };
     let wanted = [Some(*head), snapshot.map(|snapshot| snapshot.at)];
     walk_chain(&**folder, &found.segments, from, chain, &mut |seen| {
-        *last_as_of = Some(seen.good.as_of);
+        passed.last_as_of = Some(seen.good.as_of);
+        if found.witness.as_ref().is_some_and(|witness| witness.count == seen.good.index) {
+            passed.at_witness = Some(seen.good.sum);
+        }
         let named = wanted.iter().flatten().find(|at| at.count == seen.good.index);
         let Some(at) = named.filter(|at| at.last != Some(seen.good.sum)) else { return Ok(None) };
         Ok(Some(Finding {
@@ -373,8 +450,9 @@ pub(super) fn start<F: Folder>(
         forgotten: 0,
         buffer: Vec::new(),
     };
-    if interrupted {
-        log.begin_segment(end.segment.saturating_add(1)).map_err(io("begin a segment"))?;
+    if interrupted && let Err(e) = log.begin_segment(end.segment.saturating_add(1)) {
+        log.keep_key();
+        return Err(io("begin a segment")(e));
     }
     let content = content_end(&log.active, log.at.offset, u64::MAX).map_err(io("read it"))?;
     log.damaged_tail = content > log.at.offset;

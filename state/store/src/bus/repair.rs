@@ -1,5 +1,6 @@
 //! Cutting a damaged log on purpose: the part whose chain holds stays, the rest is copied aside, the loss is written down.
 
+use super::anchor::{ANCHORS, Anchor};
 use super::chain::Code;
 use super::error::{BusError, io_error};
 use super::head::{self, HEAD, Head};
@@ -69,11 +70,14 @@ pub fn repair<F: Folder>(
         Err(e) => return Err(io("open its head")(e)),
     };
     let segments = Segments::of(&*folder).map_err(io("list it"))?;
-    let mut at_head = None;
+    let (mut at_head, mut at_witness) = (None, None);
     let count = head.0.as_ref().map_or(0, |head| head.at.count);
     let walked = walk(&*folder, &segments, Position::START, &mut |seen| {
         if seen.good.index == count {
             at_head = Some(seen.good.sum);
+        }
+        if options.witness.as_ref().is_some_and(|witness| witness.count == seen.good.index) {
+            at_witness = Some(seen.good.sum);
         }
         Ok(None)
     });
@@ -83,7 +87,10 @@ pub fn repair<F: Folder>(
         Some(finding) => Some(finding),
         None => beyond(&*folder, head.0.as_ref(), walked.end).map_err(io("read its snapshot"))?,
     };
-    let lost = count.saturating_sub(walked.end.count);
+    let bus_id = head.0.as_ref().or(head.1.as_ref()).map(|head| head.bus_id.as_str());
+    let finding = finding.or_else(|| unseen(options.witness.as_ref(), bus_id, walked.end, at_witness));
+    let known = options.witness.as_ref().map_or(count, |witness| count.max(witness.count));
+    let lost = known.saturating_sub(walked.end.count);
     if let Some(finding) = &finding
         && !accept_loss
     {
@@ -93,7 +100,7 @@ pub fn repair<F: Folder>(
     let mut moved = move_aside(&*folder, &segments, walked.end, as_of).map_err(io("move segments aside"))?;
     if finding.is_some() {
         // Whatever they say of the part that is cut: the state is made anew from what is left.
-        snapshots_aside(&*folder, as_of, &mut moved).map_err(io("move snapshots aside"))?;
+        descriptions_aside(&*folder, as_of, &mut moved).map_err(io("move snapshots and anchors aside"))?;
     }
     let known = head.0.or(head.1);
     let epoch = known.as_ref().map_or(0, |head| head.epoch);
@@ -152,9 +159,22 @@ fn beyond<F: Folder>(folder: &F, head: Option<&Head>, end: Position) -> io::Resu
     Ok(snapshot::beyond(&snapshot, end.count))
 }
 
-/// Gives the snapshots other names.
-fn snapshots_aside<F: Folder>(folder: &F, as_of: f64, moved: &mut Vec<String>) -> io::Result<()> {
-    for name in [SNAPSHOT, SNAPSHOT_BEFORE] {
+/// What deadman saw last, in a log that does not have it.
+fn unseen(
+    witness: Option<&Anchor>,
+    bus_id: Option<&str>,
+    end: Position,
+    there: Option<super::event::Sum>,
+) -> Option<Finding> {
+    let witness = witness.filter(|witness| bus_id != Some(&witness.bus_id) || there != Some(witness.sum))?;
+    let found = there.map_or_else(|| format!("{} events", end.count), |sum| sum.to_string());
+    let expected = format!("what deadman saw last: {witness}");
+    Some(Finding { code: Code::Witness, event: witness.count, file: String::new(), byte: 0, expected, found })
+}
+
+/// Gives the snapshots and the anchors other names: what they say is about another log from here on.
+fn descriptions_aside<F: Folder>(folder: &F, as_of: f64, moved: &mut Vec<String>) -> io::Result<()> {
+    for name in [SNAPSHOT, SNAPSHOT_BEFORE, ANCHORS] {
         let to = spare_name(folder, as_of)?;
         match folder.rename(name, &to) {
             Ok(()) => moved.push(to),

@@ -1,5 +1,6 @@
 //! The audit: the whole log in one pass over its stored bytes, in memory that does not grow with it.
 
+use super::anchor::{self, Anchor};
 use super::chain::Code;
 use super::error::{BusError, io_error};
 use super::event::Sum;
@@ -21,37 +22,6 @@ const LIVE_TRIES: u32 = 3;
 /// Warnings that are kept in full.
 const WARNINGS_MAX: usize = 16;
 
-/// A place in the log that was noted elsewhere: proof that the log still contains it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anchor {
-    /// Which bus.
-    pub bus_id: String,
-    /// Events up to it.
-    pub count: u64,
-    /// Checksum of the last of them.
-    pub sum: Sum,
-}
-
-const ANCHOR_WORD: &str = "holdfast-anchor";
-
-impl fmt::Display for Anchor {
-    /// One line to keep.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{ANCHOR_WORD} {} {} {}", self.bus_id, self.count, self.sum)
-    }
-}
-
-impl Anchor {
-    /// Reads the line back.
-    #[must_use]
-    pub fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split_whitespace();
-        let (word, bus_id, count, sum) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        let anchor = Self { bus_id: bus_id.to_owned(), count: count.parse().ok()?, sum: Sum::parse(sum)? };
-        (word == ANCHOR_WORD && words.next().is_none() && anchor.count > 0).then_some(anchor)
-    }
-}
-
 /// What is asked beside the chain.
 #[derive(Clone, Debug, Default)]
 pub struct Questions {
@@ -59,6 +29,8 @@ pub struct Questions {
     pub deep: bool,
     /// What must be in the log.
     pub anchor: Option<Anchor>,
+    /// What deadman saw last; it must be in the log too.
+    pub witness: Option<Anchor>,
 }
 
 /// What the head proves.
@@ -111,14 +83,18 @@ pub struct Report {
     pub snapshot: SnapshotVerdict,
     /// Whether the anchor is in the log, if one was asked for.
     pub anchor: Option<bool>,
+    /// Anchors kept beside the log that are in it.
+    pub anchors: u64,
+    /// Whether what deadman saw last is in the log, if it is known.
+    pub witness: Option<bool>,
 }
 
 impl Report {
-    /// A line that proves, kept elsewhere, how far this log goes; `None` for one that does not hold, is empty or has no head.
+    /// What proves, kept elsewhere, how far this log goes; `None` for one that does not hold, is empty or has no head.
     #[must_use]
-    pub fn anchor_line(&self) -> Option<String> {
+    pub fn anchor(&self) -> Option<Anchor> {
         let (bus_id, sum) = (self.bus_id.clone()?, Sum::parse(self.last_checksum.as_ref()?)?);
-        self.ok.then(|| Anchor { bus_id, count: self.events, sum }.to_string())
+        self.ok.then_some(Anchor { bus_id, count: self.events, sum })
     }
 }
 
@@ -129,12 +105,48 @@ pub(super) struct Beside {
     has_head: bool,
     has_key: bool,
     pub(super) snapshot: SnapshotState,
-    at_head: Option<Sum>,
-    at_snapshot: Option<Sum>,
-    at_anchor: Option<Sum>,
+    /// Anchors kept beside the log.
+    kept: Vec<Anchor>,
+    sought: Sought,
     time: f64,
     warnings: Vec<Finding>,
     warnings_total: u64,
+}
+
+/// Places of which the checksum is wanted.
+#[derive(Default)]
+struct Sought {
+    /// Counts in order, and the checksum once it was passed.
+    places: Vec<(u64, Option<Sum>)>,
+    next: usize,
+}
+
+impl Sought {
+    fn of(counts: impl Iterator<Item = u64>) -> Self {
+        let mut places: Vec<_> = counts.map(|count| (count, None)).collect();
+        places.sort_unstable_by_key(|place| place.0);
+        places.dedup();
+        Self { places, next: 0 }
+    }
+
+    /// An event passes; they come in order.
+    fn pass(&mut self, index: u64, sum: Sum) {
+        while let Some(place) = self.places.get_mut(self.next).filter(|place| place.0 <= index) {
+            if place.0 == index {
+                place.1 = Some(sum);
+            }
+            self.next += 1;
+        }
+    }
+
+    fn at(&self, count: u64) -> Option<Sum> {
+        let found = self.places.binary_search_by_key(&count, |place| place.0).ok()?;
+        self.places.get(found)?.1
+    }
+
+    fn has(&self, anchor: &Anchor) -> bool {
+        self.at(anchor.count) == Some(anchor.sum)
+    }
 }
 
 /// Verifies the log of a folder. Without a key its head is never more than unsigned.
@@ -158,18 +170,17 @@ pub(super) fn pass<F: Folder, K: Folder>(
 ) -> Result<(Report, Beside), BusError> {
     let io = |e| io_error(folder.path(""), "read it", e);
     let mut beside = look(folder, keys)?;
-    let marks = [
-        beside.heads.newest.as_ref().map_or(0, |head| head.at.count),
-        match &beside.snapshot {
-            SnapshotState::Fits(snapshot) => snapshot.at.count,
-            SnapshotState::Absent | SnapshotState::Rebuild(_) => 0,
-        },
-        questions.anchor.as_ref().map_or(0, |anchor| anchor.count),
-    ];
+    let snapshot = match &beside.snapshot {
+        SnapshotState::Fits(snapshot) => Some(snapshot.at.count),
+        SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
+    };
+    let noted = questions.anchor.iter().chain(&questions.witness).chain(&beside.kept).map(|anchor| anchor.count);
+    let head = beside.heads.newest.as_ref().map(|head| head.at.count);
+    beside.sought = Sought::of(noted.chain(head).chain(snapshot));
     let mut from = Position::START;
     let mut tries = LIVE_TRIES;
     let walked = loop {
-        let walked = stretch(folder, from, &mut beside, &marks, questions, show).map_err(io)?;
+        let walked = stretch(folder, from, &mut beside, questions, show).map_err(io)?;
         let head = beside.heads.newest.as_ref();
         let live = head.is_some_and(|head| !head.clean && walked.end.count >= head.at.count);
         if walked.flaw.is_none() || !live || tries == 0 {
@@ -188,7 +199,6 @@ fn stretch<F: Folder>(
     folder: &F,
     from: Position,
     beside: &mut Beside,
-    marks: &[u64; 3],
     questions: &Questions,
     show: &mut dyn FnMut(&Seen<'_>) -> io::Result<()>,
 ) -> io::Result<Walked> {
@@ -199,13 +209,7 @@ fn stretch<F: Folder>(
         {
             return Ok(Some(at(seen, Code::Form, e.byte, "the canonical form", e.what)));
         }
-        let index = seen.good.index;
-        let slots = [&mut beside.at_head, &mut beside.at_snapshot, &mut beside.at_anchor];
-        for (mark, slot) in marks.iter().zip(slots) {
-            if index == *mark {
-                *slot = Some(seen.good.sum);
-            }
-        }
+        beside.sought.pass(seen.good.index, seen.good.sum);
         let time = seen.good.as_of;
         if time < beside.time - CLOCK_TOLERANCE_S {
             beside.warnings_total = beside.warnings_total.saturating_add(1);
@@ -242,9 +246,8 @@ fn look<F: Folder, K: Folder>(folder: &F, keys: Option<&KeyPlace<K>>) -> Result<
         has_key: key.is_some(),
         snapshot: snapshot::load(folder, &bus_id).map_err(io)?,
         heads,
-        at_head: None,
-        at_snapshot: None,
-        at_anchor: None,
+        kept: anchor::kept(folder).map_err(io)?.anchors,
+        sought: Sought::default(),
         time: f64::NEG_INFINITY,
         warnings: Vec::new(),
         warnings_total: 0,
@@ -260,35 +263,47 @@ fn report(beside: &mut Beside, walked: &Walked, questions: &Questions) -> Report
         (None, Some(_)) if beside.has_key => HeadVerdict::OkSigned,
         (None, Some(_)) => HeadVerdict::Unsigned,
     };
-    let anchor = questions.anchor.as_ref().map(|anchor| {
-        let ours = beside.heads.newest.as_ref().is_none_or(|head| head.bus_id == anchor.bus_id);
-        ours && beside.at_anchor == Some(anchor.sum)
-    });
-    let anchor_finding = questions.anchor.as_ref().filter(|_| anchor == Some(false)).map(|anchor| Finding {
-        code: Code::Anchor,
+    let missing = |code, file: &str, anchor: &Anchor| Finding {
+        code,
         event: anchor.count,
-        file: String::new(),
+        file: file.to_owned(),
         byte: 0,
         expected: anchor.to_string(),
-        found: beside.at_anchor.map_or_else(|| format!("{} events", end.count), |sum| sum.to_string()),
-    });
+        found: beside.sought.at(anchor.count).map_or_else(|| format!("{} events", end.count), |sum| sum.to_string()),
+    };
+    let bus_id = beside.heads.newest.as_ref().map(|head| head.bus_id.clone());
+    let has = |anchor: &Anchor| bus_id.as_ref().is_none_or(|ours| *ours == anchor.bus_id) && beside.sought.has(anchor);
+    let (anchor, witness) = (questions.anchor.as_ref().map(has), questions.witness.as_ref().map(has));
+    let unwitnessed = questions.witness.as_ref().filter(|_| witness == Some(false));
+    let unwitnessed = unwitnessed.map(|witness| missing(Code::Witness, "", witness));
+    let lost = beside.kept.iter().find(|anchor| !has(anchor)).map(|lost| missing(Code::Anchor, anchor::ANCHORS, lost));
+    let unanchored = questions.anchor.as_ref().filter(|_| anchor == Some(false));
+    let unanchored = unanchored.map(|anchor| missing(Code::Anchor, "", anchor));
+    let anchors = beside.kept.iter().filter(|anchor| has(anchor)).count() as u64;
     let cut = match &beside.snapshot {
         SnapshotState::Fits(snapshot) => snapshot::beyond(snapshot, end.count),
         SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
     };
-    let finding = walked.flaw.clone().or(head_finding).or(cut).or(anchor_finding);
+    let at_snapshot = match &beside.snapshot {
+        SnapshotState::Fits(snapshot) => beside.sought.at(snapshot.at.count),
+        SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
+    };
+    let verdict = snapshot::verdict(&beside.snapshot, end.count, at_snapshot);
+    let finding = walked.flaw.clone().or(head_finding).or(cut).or(unwitnessed).or(unanchored).or(lost);
     Report {
         ok: finding.is_none(),
         events: end.count,
         last_checksum: end.last.map(|sum| sum.to_string()),
-        bus_id: beside.heads.newest.as_ref().map(|head| head.bus_id.clone()),
+        bus_id: bus_id.clone(),
         reason: finding.as_ref().map_or_else(|| "ok".to_owned(), Finding::reason),
         finding,
         warnings: std::mem::take(&mut beside.warnings),
         warnings_total: beside.warnings_total,
         head,
-        snapshot: snapshot::verdict(&beside.snapshot, end.count, beside.at_snapshot),
+        snapshot: verdict,
         anchor,
+        anchors,
+        witness,
     }
 }
 
@@ -302,7 +317,7 @@ fn against_head(beside: &Beside, end: &Position) -> Option<Finding> {
         let wanted = beside.has_head && *bad > 0 || beside.has_key;
         return if wanted { finding("a head that counts".to_owned(), "none".to_owned()) } else { None };
     };
-    let there = if at.count == 0 { None } else { beside.at_head };
+    let there = if at.count == 0 { None } else { beside.sought.at(at.count) };
     if at.count > end.count || *clean && at.count != end.count {
         return finding(format!("{} events", at.count), format!("{} events", end.count));
     }

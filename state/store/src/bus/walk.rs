@@ -31,7 +31,7 @@ impl Finding {
     #[must_use]
     pub fn reason(&self) -> String {
         match self.code {
-            Code::TornTail | Code::Segment | Code::Head | Code::Anchor => self.code.to_string(),
+            Code::TornTail | Code::Segment | Code::Head | Code::Anchor | Code::Witness => self.code.to_string(),
             Code::Unparseable
             | Code::Schema
             | Code::Index

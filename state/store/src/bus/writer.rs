@@ -5,15 +5,19 @@
 //!   go first and have room of their own in the queue.
 //! * A failure latches; [`Health`] says so at any time without waiting for the disk, and how old the queue is.
 
+mod queue;
+mod thread;
+
+use self::queue::{Append, Done, Job, Queue};
+use self::thread::Writer;
+use super::anchor::Anchor;
 use super::error::{BusError, io_error};
 use super::event::{NewEvent, Priority, Sum};
 use super::key::KeyPlace;
 use super::log::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Committed, Log, Options, State};
 use super::recover::{self, Opened};
-use super::verify::Anchor;
 use crate::disk::{Folder, RealFolder};
 use serde_json::Value;
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,12 +30,9 @@ pub const QUEUE_EVENTS_MAX: usize = 4096;
 pub const QUEUE_SAFETY_MAX: usize = 512;
 /// Bytes that may wait, about.
 pub const QUEUE_BYTES_MAX: usize = 8 << 20;
-/// How long an unsynced head may be left.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// Milliseconds of a clock that counts while the host sleeps; only differences matter.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-type Done = Box<dyn FnOnce(Result<Committed, BusError>) + Send>;
 
 /// Whether the caller will wait for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,36 +82,6 @@ impl Ticket {
             Err(RecvTimeoutError::Disconnected) => Err(BusError::Closed),
         }
     }
-}
-
-struct Append {
-    /// Order of arrival, over both lanes.
-    place: u64,
-    events: Vec<NewEvent>,
-    bytes: usize,
-    since_ms: u64,
-    done: Option<Done>,
-}
-
-enum Job {
-    Append(Append),
-    Snapshot { as_of: f64, source: Option<String>, payload: Value, done: Done },
-    Reopen { as_of: f64, done: Box<dyn FnOnce(Result<Opened, BusError>) + Send> },
-    Close,
-}
-
-#[derive(Default)]
-struct Queue {
-    safety: VecDeque<Append>,
-    rest: VecDeque<Job>,
-    /// Appends taken so far.
-    taken: u64,
-    events: usize,
-    safety_events: usize,
-    bytes: usize,
-    closed: bool,
-    /// What is being written: events, and since when the oldest waits.
-    busy: Option<(usize, u64)>,
 }
 
 struct Shared {
@@ -289,14 +260,6 @@ impl Bus {
     pub fn health(&self) -> Health {
         let told = self.shared.told().clone();
         let queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = [
-            queue.busy.map(|busy| busy.1),
-            queue.safety.front().map(|append| append.since_ms),
-            queue.rest.iter().find_map(|job| match job {
-                Job::Append(append) => Some(append.since_ms),
-                Job::Snapshot { .. } | Job::Reopen { .. } | Job::Close => None,
-            }),
-        ];
         let now = (self.shared.clock)();
         let alive = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
         let why = match told.state {
@@ -311,27 +274,28 @@ impl Bus {
             events: told.events,
             head: told.head,
             epoch: told.epoch,
-            queue_len: queue.events + queue.safety_events + queue.busy.map_or(0, |busy| busy.0),
-            queue_age_ms: oldest.into_iter().flatten().min().map_or(0, |since| now.saturating_sub(since)),
+            queue_len: queue.len(),
+            queue_age_ms: queue.oldest_ms().map_or(0, |since| now.saturating_sub(since)),
             unwritten: told.unwritten,
             forgotten: told.forgotten,
         }
     }
 
-    /// A line that proves, kept elsewhere, how far the log went now; `None` before the first event.
+    /// What proves, kept elsewhere, how far the log goes now on the disk; `None` before the first event.
     #[must_use]
-    pub fn anchor_line(&self) -> Option<String> {
+    pub fn anchor(&self) -> Option<Anchor> {
         let told = self.shared.told().clone();
-        told.head.map(|sum| Anchor { bus_id: told.bus_id, count: told.events, sum }.to_string())
+        told.head.map(|sum| Anchor { bus_id: told.bus_id, count: told.events, sum })
     }
 
-    /// Writes what waits and ends in order.
-    pub fn close(mut self) {
+    /// Writes what waits and ends in order. Gives how far the log went.
+    pub fn close(mut self) -> Option<Anchor> {
         self.end();
         if let Some(thread) = self.thread.take() {
             // A writer that panicked has told its last health long ago.
             let _ = thread.join();
         }
+        self.anchor()
     }
 
     fn end(&self) {
@@ -385,167 +349,5 @@ impl Told {
             forgotten: log.forgotten,
             bus_id: log.head.head.bus_id.clone(),
         }
-    }
-}
-
-struct Writer<F: Folder> {
-    log: Log<F>,
-    shared: Arc<Shared>,
-}
-
-enum Work {
-    Batch(Vec<Append>),
-    Command(Job),
-    Idle,
-}
-
-impl<F: Folder> Writer<F> {
-    fn run(mut self) {
-        // Nobody waits for it any more.
-        self.log.keep_key();
-        self.tell();
-        loop {
-            match self.next() {
-                Work::Batch(batch) => self.write(batch),
-                Work::Idle => self.log.settle(),
-                Work::Command(Job::Append(append)) => self.write(vec![append]),
-                Work::Command(Job::Snapshot { as_of, source, payload, done }) => {
-                    let written = self.log.snapshot(as_of, source, &payload);
-                    self.tell();
-                    done(written.map(|()| Committed { last: self.log.at.count, sum: self.log.at.last }));
-                }
-                Work::Command(Job::Reopen { as_of, done }) => {
-                    let opened = self.reopen(as_of);
-                    self.tell();
-                    done(opened);
-                }
-                Work::Command(Job::Close) => break,
-            }
-            self.tell();
-        }
-        self.log.close();
-        self.tell();
-    }
-
-    fn tell(&self) {
-        *self.shared.told() = Told::of(&self.log);
-    }
-
-    /// Waits for work and takes as much of it as one commit may hold.
-    fn next(&self) -> Work {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.busy = None;
-        while queue.safety.is_empty() && queue.rest.is_empty() {
-            if self.log.head_debt == 0 {
-                queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let (again, waited) = self.shared.wake.wait_timeout(queue, SETTLE).unwrap_or_else(PoisonError::into_inner);
-            queue = again;
-            if waited.timed_out() {
-                return Work::Idle;
-            }
-        }
-        let (mut batch, mut events, mut bytes) = (Vec::new(), 0, 0);
-        let fits = |append: &Append, events: usize, bytes: usize| {
-            events + append.events.len() <= BATCH_EVENTS_MAX && bytes + append.bytes <= BATCH_BYTES_MAX
-        };
-        while queue.safety.front().is_some_and(|append| fits(append, events, bytes)) {
-            let Some(append) = queue.safety.pop_front() else { break };
-            queue.safety_events = queue.safety_events.saturating_sub(append.events.len());
-            (events, bytes) = (events + append.events.len(), bytes + append.bytes);
-            batch.push(append);
-        }
-        while let Some(job) = queue.rest.front() {
-            let more = matches!(job, Job::Append(append) if fits(append, events, bytes));
-            if !more {
-                break;
-            }
-            let Some(Job::Append(append)) = queue.rest.pop_front() else { break };
-            queue.events = queue.events.saturating_sub(append.events.len());
-            queue.bytes = queue.bytes.saturating_sub(append.bytes);
-            (events, bytes) = (events + append.events.len(), bytes + append.bytes);
-            batch.push(append);
-        }
-        // Who goes first matters between commits; within one, what happened first is told first.
-        batch.sort_by_key(|append| append.place);
-        if let Some(since) = batch.iter().map(|append| append.since_ms).min() {
-            queue.busy = Some((events, since));
-            return Work::Batch(batch);
-        }
-        queue.rest.pop_front().map_or(Work::Idle, Work::Command)
-    }
-
-    /// Writes a batch as one commit; if the disk has no room for it, each part that may still be written by itself.
-    fn write(&mut self, mut batch: Vec<Append>) {
-        let events = match &mut batch[..] {
-            [one] => std::mem::take(&mut one.events),
-            _ => batch.iter().flat_map(|append| append.events.iter().cloned()).collect(),
-        };
-        match self.log.append(&events) {
-            Ok(committed) => {
-                // Before anybody hears of it, the health shows it.
-                self.tell();
-                for append in batch {
-                    answer(append.done, Ok(committed));
-                }
-            }
-            Err(error) => {
-                if let [one] = &mut batch[..] {
-                    one.events = events;
-                }
-                self.refused(batch, error);
-            }
-        }
-    }
-
-    fn refused(&mut self, batch: Vec<Append>, error: BusError) {
-        let alone = batch.len() == 1;
-        let mut error = Some(error);
-        for append in batch {
-            let safe = append.events.iter().all(|event| event.priority() == Priority::Safety);
-            if self.log.state == State::Full && safe && !alone {
-                let written = self.log.append(&append.events);
-                if written.is_err() {
-                    self.log.remember(append.events);
-                }
-                self.tell();
-                answer(append.done, written);
-                continue;
-            }
-            self.log.remember(append.events);
-            self.tell();
-            let why = match &self.log.state {
-                State::Latched(why) => BusError::Latched { why: why.clone() },
-                State::Full => BusError::Full,
-                State::Good => BusError::Closed,
-            };
-            answer(append.done, Err(error.take().unwrap_or(why)));
-        }
-    }
-
-    fn reopen(&mut self, as_of: f64) -> Result<Opened, BusError> {
-        let (folder, keys) = (Arc::clone(&self.log.folder), Arc::clone(&self.log.keys));
-        let (mut log, mut opened) = recover::open(folder, keys, self.log.options.clone(), as_of)?;
-        let unwritten: Vec<NewEvent> = self.log.unwritten.drain(..).collect();
-        log.forgotten = self.log.forgotten;
-        if !unwritten.is_empty() {
-            match log.append(&unwritten) {
-                Ok(committed) => opened.events = committed.last,
-                Err(e) => {
-                    log.remember(unwritten);
-                    self.log = log;
-                    return Err(e);
-                }
-            }
-        }
-        self.log = log;
-        Ok(opened)
-    }
-}
-
-fn answer(done: Option<Done>, result: Result<Committed, BusError>) {
-    if let Some(done) = done {
-        done(result);
     }
 }

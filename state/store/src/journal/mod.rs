@@ -21,7 +21,7 @@ mod walk;
 
 pub use entry::{Carried, ClosedSegment, Entry, FillRecord, HeldRecord, Intent, IntentKind, Recorded, Rejection};
 pub use memory::{KEYS_KEPT, Memory, UNSETTLED_MAX};
-pub use replay::{Audit, CoinFills, Intents, Outcomes, Replay, exists, replay, verify};
+pub use replay::{Audit, CoinFills, Intents, Outcomes, Replay, exists, last_segment, replay, verify};
 
 use crate::disk::{Folder, RealFolder, Storage, write_all};
 use holdfast_core::checksum::Checksum;

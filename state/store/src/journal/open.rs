@@ -130,7 +130,7 @@ fn finish_rotation<F: Folder>(folder: &F, stem: &str, closed: u64) -> Result<(),
 }
 
 /// Whether the last closed segment is there, as long as it was and with the last line it had.
-fn check_before<F: Folder>(
+pub(super) fn check_before<F: Folder>(
     folder: &F,
     stem: &str,
     closed: u64,

@@ -4,7 +4,7 @@
 //! * What a segment carries over must be exactly what the segments before it add up to.
 
 use super::entry::{Entry, FillRecord, Intent, IntentKind, Recorded};
-use super::open::gone;
+use super::open::{check_before, gone};
 use super::rotate::next_name;
 use super::walk::{Before, Walked, walk};
 use super::{JournalError, Memory, place};
@@ -137,6 +137,45 @@ pub fn exists(path: &Path) -> Result<bool, JournalError> {
 pub fn verify(path: &Path) -> Result<Audit, JournalError> {
     let Replay { entries, head, unsettled, torn_at, .. } = replay(path)?;
     Ok(Audit { entries, head, unsettled: unsettled.len(), torn_at })
+}
+
+/// Verifies what an opening does: the last segment, and that it continues the one before.
+///
+/// # Errors
+/// As [`replay`].
+pub fn last_segment(path: &Path) -> Result<Audit, JournalError> {
+    let (folder, stem) = place(path)?;
+    let io = |what| move |source| JournalError::Io { path: path.to_owned(), what, source };
+    let folder = RealFolder::existing(&folder).map_err(io("open the folder of"))?;
+    let census = || Census::of(&folder, &stem).map_err(io("list the folder of"));
+    let mut tries = TRIES;
+    loop {
+        let found = census()?;
+        let read = last(&folder, &stem, found);
+        tries = tries.saturating_sub(1);
+        // A segment was closed meanwhile, or the last line is just being written.
+        let moved = read.is_err() && census()? != found;
+        if tries == 0 || !(moved || matches!(&read, Ok(audit) if audit.torn_at.is_some())) {
+            return read;
+        }
+    }
+}
+
+fn last<F: Folder>(folder: &F, stem: &str, census: Census) -> Result<Audit, JournalError> {
+    if let Some(number) = census.missing {
+        return Err(gone(folder, &closed_name(stem, number)));
+    }
+    // Between the two renames of a rotation the last segment has the next one's name.
+    let name = if census.active { active_name(stem) } else { next_name(stem) };
+    let path = folder.path(&name);
+    let io = |source| JournalError::Io { path: path.clone(), what: "open it", source };
+    let file = folder.open(&name, Access::Read).map_err(io)?;
+    let before = if census.closed == 0 { Before::Nothing } else { Before::Unread };
+    let (walked, torn) = walk(&file, &path, before, |_, _| Ok(()))?;
+    check_before(folder, stem, census.closed, walked.continues.as_ref())?;
+    let (entries, unsettled) = (walked.memory.entries(), walked.memory.unsettled().count());
+    let head = (entries > 0).then_some(Checksum(walked.last));
+    Ok(Audit { entries, head, unsettled, torn_at: torn.map(|_| walked.good) })
 }
 
 /// The same in any folder.

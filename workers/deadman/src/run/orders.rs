@@ -39,6 +39,7 @@ impl Deadman {
             ToWorker::OperatorDeadline { expires_wall_ms } => {
                 self.operator.set(now, clock::wall_ms(), expires_wall_ms);
             }
+            ToWorker::Witness { head } => self.witness.saw(now, head),
             ToWorker::StandDown {} => self.watch.sign(now, Sign::StandDown),
             ToWorker::Drain {} => {
                 self.watch.sign(now, Sign::StandDown);

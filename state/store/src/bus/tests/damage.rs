@@ -305,3 +305,96 @@ fn flip(disk: &Sim, name: &str, at: usize) {
     bytes[at] ^= 1;
     disk.put(name, &bytes);
 }
+
+/// A log of three events, and the same some events later with what a witness saw of it.
+fn put_back() -> (Sim, Sim, Anchor) {
+    let old = log_of(3, plain(), true);
+    let now = old.copy();
+    let (mut log, opened) = open_with(&now, plain()).unwrap();
+    for n in 4..=6 {
+        log.append(&[note(n)]).unwrap();
+    }
+    let witness = Anchor { bus_id: opened.bus_id, count: log.at.count, sum: log.at.last.unwrap() };
+    log.append(&[note(7)]).unwrap();
+    log.close();
+    (old, now, witness)
+}
+
+#[test]
+fn a_bus_put_back_whole_with_its_key_is_refused_by_what_a_witness_saw() {
+    let (old, now, witness) = put_back();
+    let told = Options { witness: Some(witness.clone()), ..plain() };
+    let asked = |disk: &Sim| {
+        let questions = Questions { witness: Some(witness.clone()), ..Questions::default() };
+        verify(disk, Some(&keys(disk)), &questions).unwrap()
+    };
+    let refused = |disk: &Sim| {
+        let before: Vec<_> = disk.names().iter().map(|name| (name.clone(), disk.bytes(name))).collect();
+        let error = open_with(disk, told.clone()).expect_err("refused");
+        assert!(matches!(&error, BusError::Corrupt { finding, .. } if finding.code == Code::Witness), "{error}");
+        let after: Vec<_> = disk.names().iter().map(|name| (name.clone(), disk.bytes(name))).collect();
+        assert_eq!(before, after, "left as it is");
+    };
+    assert!(check(&old).ok, "in itself it holds: head, key and all");
+    refused(&old);
+    assert_eq!((asked(&old).ok, asked(&old).reason.as_str(), asked(&old).witness), (false, "witness", Some(false)));
+    // Put back, and gone on with where nobody looked: as long as before, and another log.
+    let fork = old.copy();
+    let (mut log, _) = open_with(&fork, plain()).unwrap();
+    for n in 40..50 {
+        log.append(&[note(n)]).unwrap();
+    }
+    log.close();
+    refused(&fork);
+    assert!(check(&fork).ok && !asked(&fork).ok);
+    refused(&Sim::of(World::default()));
+    let other = Sim::of(World::default());
+    open_with(&other, Options { seed: [9; 32], ..plain() }).unwrap().0.close();
+    refused(&other);
+    // The log itself, grown since, however far the witness lies behind.
+    open_with(&now, told.clone()).expect("its own").0.close();
+    assert_eq!((asked(&now).ok, asked(&now).witness), (true, Some(true)));
+    let early = Anchor { count: 1, sum: Sum::parse(&first_sum(&now)).unwrap(), ..witness.clone() };
+    let long = Options { segment_bytes: 600, ..told.clone() };
+    let (mut log, _) = open_with(&now, long).unwrap();
+    for n in 8..20 {
+        log.append(&[note(n)]).unwrap();
+    }
+    log.snapshot(AS_OF, None, &json!({})).unwrap();
+    log.close();
+    open_with(&now, Options { witness: Some(early), ..plain() }).expect("its own").0.close();
+}
+
+fn first_sum(disk: &Sim) -> String {
+    let text = String::from_utf8(disk.bytes(ACTIVE)).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    line["checksum"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_repair_of_what_was_put_back_is_agreed_to_and_written_down() {
+    let (old, _, witness) = put_back();
+    let told = Options { witness: Some(witness), ..plain() };
+    anchor::keep(&old, &Anchor { bus_id: "b".into(), count: 2, sum: Sum([1; 32]) }, AS_OF).unwrap();
+    assert!(matches!(
+        repair(old.clone(), keys(&old), told.clone(), AS_OF, false),
+        Err(BusError::LossNotAccepted { events: 3, .. })
+    ));
+    let receipt = repair(old.clone(), keys(&old), told, AS_OF, true).unwrap();
+    assert_eq!((receipt.finding.unwrap().code, receipt.events_kept, receipt.events_lost), (Code::Witness, 3, 3));
+    assert_eq!(anchor::kept(&old).unwrap(), anchor::Kept::default(), "anchors of another log are set aside");
+    open_with(&old, plain()).unwrap().0.close();
+    let text = String::from_utf8(old.bytes(ACTIVE)).unwrap();
+    assert!(text.contains("\"reason\":\"witness\"") && check(&old).ok, "{text}");
+}
+
+#[test]
+fn an_anchor_beside_the_log_shows_a_log_that_was_put_back_without_it() {
+    let (old, now, seen) = put_back();
+    anchor::keep(&now, &seen, AS_OF).unwrap();
+    let report = check(&now);
+    assert_eq!((report.ok, report.anchors), (true, 1));
+    old.put(anchor::ANCHORS, &now.bytes(anchor::ANCHORS));
+    let report = check(&old);
+    assert_eq!((report.ok, report.reason.as_str(), report.anchors), (false, "anchor", 0), "{report:?}");
+}

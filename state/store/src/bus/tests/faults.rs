@@ -3,6 +3,7 @@
 use super::*;
 use crate::bus::log::State;
 use crate::sim::{Fault, Sim, World};
+use std::time::Duration;
 
 /// Appends notes until one fails; gives how many were acknowledged, and the failure.
 fn until_failure(log: &mut Log<Sim>, most: u64) -> (u64, Option<BusError>) {
@@ -105,6 +106,56 @@ fn a_full_disk_still_takes_what_restricts_out_of_the_reserve() {
         assert!(opened.events >= acknowledged + orders && check(&disk).ok);
         assert_eq!(disk.bytes("reserve").len(), 4096, "the reserve is laid by again");
     }
+}
+
+#[test]
+fn a_segment_without_room_to_begin_is_begun_once_there_is_room_and_nothing_is_lost_or_told_twice() {
+    let disk = Sim::of(World::default());
+    let (bus, _) = Bus::over(disk.clone(), keys(&disk), small(), Arc::new(|| 0), AS_OF).unwrap();
+    let soon = Duration::from_secs(20);
+    let append = |event: NewEvent| bus.append(vec![event], Durability::Wait).and_then(|ticket| ticket.wait(soon));
+    disk.world().no_names = true;
+    let mut n = 1;
+    while append(note(n)).is_ok() {
+        n += 1;
+        assert!(n < 1000, "a segment ends some day");
+    }
+    for _ in 0..3 {
+        assert!(matches!(append(note(n)), Err(BusError::Full)), "routine events wait for room");
+        append(order(n)).expect("what restricts is still written");
+        n += 1;
+        let health = bus.health();
+        assert!(!health.durable && health.why.as_deref() == Some("the disk is full"), "{health:?}");
+        // Room for bytes is no room for a file: the mode must not flicker.
+        assert!(matches!(bus.reopen(AS_OF, soon), Err(BusError::Full)));
+        assert!(!bus.health().durable);
+    }
+    assert!(!disk.names().contains(&"events.000001.jsonl".to_owned()));
+    disk.world().no_names = false;
+    bus.reopen(AS_OF, soon).expect("room again");
+    assert!(bus.health().durable);
+    for n in n..n + 3 {
+        append(note(n)).expect("written");
+    }
+    bus.close();
+    let (numbers, report) = content(&disk);
+    assert!(report.ok && report.head == HeadVerdict::OkSigned, "{report:?}");
+    assert_eq!(numbers, (1..n + 3).collect::<Vec<_>>());
+    assert!(disk.names().contains(&"events.000001.jsonl".to_owned()) && check(&disk).ok);
+}
+
+#[test]
+fn however_often_a_full_disk_refuses_to_be_mended_the_key_still_fits_its_head() {
+    let disk = log_of(3, plain(), false);
+    disk.put(ACTIVE, &[&disk.bytes(ACTIVE)[..], b"{\"as_of\":17"].concat());
+    disk.world().no_names = true;
+    for _ in 0..100 {
+        assert!(matches!(open_with(&disk, plain()), Err(BusError::Io { .. })), "no room for what is to be set aside");
+    }
+    disk.world().no_names = false;
+    open_with(&disk, plain()).expect("mended");
+    assert_eq!(numbers(&disk), [1, 2, 3]);
+    assert!(check(&disk).ok);
 }
 
 #[test]

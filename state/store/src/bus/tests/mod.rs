@@ -56,7 +56,7 @@ fn order(n: u64) -> NewEvent {
 }
 
 fn check(disk: &Sim) -> Report {
-    verify(disk, Some(&keys(disk)), &Questions { deep: true, anchor: None }).unwrap()
+    verify(disk, Some(&keys(disk)), &Questions { deep: true, ..Questions::default() }).unwrap()
 }
 
 /// A log of so many events, in order closed or not.

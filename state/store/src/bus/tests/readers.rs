@@ -137,7 +137,7 @@ fn all_segments_as_one_file_are_a_log_of_their_own() {
     assert!(disk.names().contains(&"events.000002.jsonl".to_owned()));
     let one = Sim::of(World::default());
     one.put(ACTIVE, &single(&disk));
-    let report = verify::<_, Sim>(&one, None, &Questions { deep: true, anchor: None }).unwrap();
+    let report = verify::<_, Sim>(&one, None, &Questions { deep: true, ..Questions::default() }).unwrap();
     assert_eq!(
         (report.ok, report.events, report.last_checksum),
         (true, check(&disk).events, check(&disk).last_checksum)

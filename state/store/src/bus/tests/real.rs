@@ -40,7 +40,7 @@ fn a_bus_lives_over_its_writers_and_its_files_are_private() {
         let snapshot = bus.snapshot(AS_OF, None, json!({"epoch": epoch})).unwrap().wait(LONG).unwrap();
         let health = bus.health();
         assert!(snapshot.last > last && health.durable && health.events == snapshot.last, "{health:?}");
-        let anchor = Anchor::parse(&bus.anchor_line().unwrap()).unwrap();
+        let anchor = Anchor::parse(&bus.anchor().unwrap().to_string()).unwrap();
         assert_eq!((anchor.count, Some(anchor.sum)), (health.events, health.head));
         bus.close();
         let report = audit(home.path());

@@ -32,7 +32,7 @@ fn text(events: &[Value]) -> Vec<u8> {
 fn audit(bytes: &[u8], deep: bool) -> Report {
     let disk = Sim::of(World::default());
     disk.put(ACTIVE, bytes);
-    verify::<_, Sim>(&disk, None, &Questions { deep, anchor: None }).unwrap()
+    verify::<_, Sim>(&disk, None, &Questions { deep, ..Questions::default() }).unwrap()
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn an_anchor_kept_elsewhere_is_found_or_missed() {
         assert_eq!(Anchor::parse(bad), None, "{bad}");
     }
     let asked = |disk: &Sim, anchor: &Anchor| {
-        let questions = Questions { deep: false, anchor: Some(anchor.clone()) };
+        let questions = Questions { anchor: Some(anchor.clone()), ..Questions::default() };
         verify(disk, Some(&keys(disk)), &questions).unwrap()
     };
     assert_eq!((asked(&disk, &anchor).ok, asked(&disk, &anchor).anchor), (true, Some(true)));
