@@ -105,7 +105,7 @@ pub(crate) fn traded(home: &Home) -> bool {
 mod tests {
     use super::*;
     use holdfast_core::conflict::rows_of;
-    use holdfast_core::durable::{KillCause, KillLatch};
+    use holdfast_core::kill::{KillCause, KillLatch};
     use holdfast_core::report::JobKind;
 
     #[test]

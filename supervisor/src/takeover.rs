@@ -5,9 +5,10 @@
 //! * A record that is missing in a used home, or cannot be read, counts as a flatten that was begun.
 //! * The record is taken back only once the judge's own cell holds what it said.
 
-use holdfast_core::durable::{Durable, KillCause};
+use holdfast_core::durable::Durable;
 use holdfast_core::duty::Duty;
 use holdfast_core::ids::Epoch;
+use holdfast_core::kill::KillCause;
 use holdfast_core::report::JobKind;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
@@ -102,7 +103,7 @@ pub(crate) fn renewed<T: Serialize + DeserializeOwned>(path: &Path, error: &Cell
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::durable::KillLatch;
+    use holdfast_core::kill::KillLatch;
 
     /// A home whose deadman left this record (`Err`: these bytes); what the next start makes of it, and the one after.
     fn starts(record: Option<Result<Duty, &[u8]>>, used: bool) -> [Durable; 2] {

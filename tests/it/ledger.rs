@@ -2,8 +2,9 @@
 
 use crate::stale::{resume, trading};
 use holdfast_core::conflict::{Latch, LatchRows, compare, rows_of, stricter};
-use holdfast_core::durable::{Durable, KillCause, KillLatch};
+use holdfast_core::durable::Durable;
 use holdfast_core::ids::Role;
+use holdfast_core::kill::{KillCause, KillLatch};
 use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_core::report::JobKind;
 use holdfast_core::restart::Deaths;

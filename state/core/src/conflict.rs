@@ -5,8 +5,9 @@
 //!   knows of is counted.
 //! * What the ledger never recorded says nothing; what it records and cannot be read counts as the strictest reading.
 
-use crate::durable::{Durable, KillCause, KillLatch};
+use crate::durable::Durable;
 use crate::ids::Role;
+use crate::kill::{KillCause, KillLatch};
 use crate::report::{JobKind, LossDay};
 use crate::restart::Deaths;
 use alloc::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //! before its first order leaves and taken back only with its proof; what cannot be read counts as a kill, with
 //! its flatten begun.
 
-use crate::durable::{KillCause, KillLatch};
+use crate::kill::{KillCause, KillLatch};
 use crate::report::JobKind;
 use serde::{Deserialize, Serialize};
 

@@ -33,6 +33,7 @@ pub mod event;
 mod golden;
 pub mod hex;
 pub mod ids;
+pub mod kill;
 pub mod lease;
 pub mod limits;
 pub mod machine;

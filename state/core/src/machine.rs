@@ -17,10 +17,11 @@ pub use view::{View, WorkerView};
 use minutes::{Minutes, drift, recorded};
 
 use crate::drain::{self, Drain};
-use crate::durable::{Durable, KillCause};
+use crate::durable::Durable;
 use crate::duty::Duty;
 use crate::event::{Action, CommandId, Event};
 use crate::ids::{Generation, JobId, Role};
+use crate::kill::KillCause;
 use crate::lease::{Lease, LeaseAction};
 use crate::limits::{EMERGENCY_COOLDOWN, IPC_CLEAN, JOB_SILENCE, JOURNAL_MAX_AGE, OWN_GAP, PROBATION, TICK};
 use crate::record::Record;

@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn latches_that_are_not_on_disk_are_left_as_files_that_only_the_next_supervisor_obeys() {
-        use holdfast_core::durable::{KillCause, KillLatch};
+        use holdfast_core::kill::{KillCause, KillLatch};
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().to_owned());
         std::fs::create_dir(home.run()).unwrap();

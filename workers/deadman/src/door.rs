@@ -3,8 +3,8 @@
 //! Same user only, one request per connection, few connections at once; a slow reader is dropped, never waited for.
 
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::durable::{KillCause, KillLatch};
 use holdfast_core::duty::Duty;
+use holdfast_core::kill::{KillCause, KillLatch};
 use holdfast_core::report::{JobKind, JobProgress};
 use holdfast_ipc::clock;
 use holdfast_ipc::conn::Conn;

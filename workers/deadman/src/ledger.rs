@@ -140,7 +140,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_core::durable::{KillCause, KillLatch};
+    use holdfast_core::kill::{KillCause, KillLatch};
 
     const NOW: Tick = Tick(1);
 

@@ -3,10 +3,10 @@
 use super::Machine;
 use super::minutes::recorded;
 use crate::drain::{self, Drain};
-use crate::durable::KillLatch;
 use crate::duty::Duty;
 use crate::event::Action;
 use crate::ids::{JobId, Role};
+use crate::kill::KillLatch;
 use crate::limits::{JOB_SILENCE, KNOWN_ORDERS_MAX, PROBATION};
 use crate::message::ToWorker;
 use crate::record::Record;

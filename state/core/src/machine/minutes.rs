@@ -1,9 +1,9 @@
 //! What the judge has written down: each change once, found by comparing what stands now with what stood before.
 
 use super::{Machine, Phase};
-use crate::durable::{KillCause, KillLatch};
 use crate::event::Action;
 use crate::ids::{Generation, Role};
+use crate::kill::{KillCause, KillLatch};
 use crate::lease::{Lease, LeaseAction};
 use crate::record::{Breaker, Record, words};
 use crate::registry::LatchReason;

@@ -1,8 +1,8 @@
 //! What the judge shows: the only source of the status document.
 
 use super::{Machine, Phase, Slot};
-use crate::durable::KillLatch;
 use crate::ids::{Epoch, Role};
+use crate::kill::KillLatch;
 use crate::limits::ACCOUNT_MAX_AGE;
 use crate::registry::{LatchReason, ModeReason, Profile, TradingMode};
 use crate::report::{AccountView, BusHealth, DeadManReport, JobKind, JournalHealth, Residue};

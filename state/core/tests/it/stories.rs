@@ -2,10 +2,10 @@
 
 use crate::world::World;
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::durable::{KillCause, KillLatch};
 use holdfast_core::duty::Duty;
 use holdfast_core::event::{Action, Event};
 use holdfast_core::ids::{JobId, Role};
+use holdfast_core::kill::{KillCause, KillLatch};
 use holdfast_core::limits::{PROBATION, RESTARTS_MAX, TICK, WORKER_HUNG};
 use holdfast_core::message::ToWorker;
 use holdfast_core::registry::{LatchReason, ModeReason, TradingMode};

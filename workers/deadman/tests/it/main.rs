@@ -12,9 +12,9 @@
 mod rig;
 
 use holdfast_core::command::{ControlReply, ControlRequest};
-use holdfast_core::durable::KillCause;
 use holdfast_core::duty::Duty;
 use holdfast_core::ids::{JobId, Role};
+use holdfast_core::kill::KillCause;
 use holdfast_core::registry::VenueDeadMan;
 use holdfast_core::report::{JobKind, JobState};
 use holdfast_ipc::clock;
