@@ -163,6 +163,12 @@ fn going_back(moving: &Move) {
     let _ = moving.old.run(&["migrate", "reopen", "--i-will-not-use", &id]).expect_code(0);
     let _ = moving.old.run(&["start"]).expect_code(0);
     let _ = moving.old.run(&["stop"]).expect_code(0);
+    let short = format!("{}.short", moving.bundle.display());
+    let _ = moving.old.run(&["backup", "--to", &short]).expect_code(0);
+    let _ = moving.old.run(&["backup", "verify", &short]).expect_code(0);
+    for wrong in [&["backup"][..], &["backup", "--logs"], &["backup", "--to", &short, "verify", &short]] {
+        let _ = moving.old.run(wrong).expect_code(2);
+    }
 
     let third = Home::new();
     let backup = format!("{}.backup", moving.bundle.display());

@@ -2,10 +2,12 @@
 
 use super::queue::{Append, Done, Job};
 use super::{Committed, Opened, Shared, Told};
+use crate::bus::anchor::Anchor;
 use crate::bus::error::BusError;
 use crate::bus::event::{NewEvent, Priority};
-use crate::bus::log::{Log, State};
+use crate::bus::log::{Log, Options, State};
 use crate::bus::recover;
+use crate::bus::segments::Position;
 use crate::disk::Folder;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -130,7 +132,12 @@ impl<F: Folder> Writer<F> {
 
     fn reopen(&mut self, as_of: f64) -> Result<Opened, BusError> {
         let (folder, keys) = (Arc::clone(&self.log.folder), Arc::clone(&self.log.keys));
-        let (mut log, mut opened) = recover::open(folder, keys, self.log.options.clone(), as_of)?;
+        // What was acknowledged must be there: nearer than what deadman saw when this writer began.
+        let Position { count, last, .. } = self.log.at;
+        let bus_id = self.log.head.head.bus_id.clone();
+        let witness = last.map(|sum| Anchor { bus_id, count, sum });
+        let options = Options { witness, ..self.log.options.clone() };
+        let (mut log, mut opened) = recover::open(folder, keys, options, as_of)?;
         let unwritten: Vec<NewEvent> = self.log.unwritten.drain(..).collect();
         log.forgotten = self.log.forgotten;
         let mut written = Ok(());
