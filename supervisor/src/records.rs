@@ -5,6 +5,8 @@
 //! * Where they disagree, nothing opens until an operator has seen it and resumed, however often we start meanwhile.
 //! * A ledger that cannot be used is an error, never a new beginning. One that is gone from a used home is made anew, and
 //!   that it is gone counts as a disagreement.
+//! * Both put back to an older state are found by the runtime bus, which tells of a later epoch: what was promised since is
+//!   not known, so it counts as lost.
 //! * On a full disk it is gone without: the cell alone says what is in force, and that the ledger was not seen counts as
 //!   a disagreement.
 
@@ -13,8 +15,10 @@ use crate::os::files::free_mib;
 use crate::perform::ledger::Bookkeeper;
 use holdfast_core::conflict::{Budgets, LatchRows, compare, compare_budgets, more_used, stricter};
 use holdfast_core::durable::Durable;
-use holdfast_core::ids::Role;
+use holdfast_core::ids::{Epoch, Role};
+use holdfast_core::kill::{KillCause, KillLatch};
 use holdfast_core::limits::DISK_FREE_MIB;
+use holdfast_core::report::JobKind;
 use holdfast_core::restart::Deaths;
 use holdfast_ipc::bootstrap::Home;
 use holdfast_ipc::clock;
@@ -81,6 +85,16 @@ fn brought_together(cell: Option<Durable>, rows: &LatchRows, used: impl FnOnce()
     durable
 }
 
+/// The cell and the ledger are of epoch `held`, and the runtime bus tells of a later one: whatever was latched since is
+/// assumed, and the epoch goes on above every one that was used.
+pub(crate) fn put_back(durable: &mut Durable, held: Epoch, told: Epoch, wall_ms: u64) {
+    let words = format!("the latches on disk are of epoch {}, the runtime bus tells of epoch {}", held.0, told.0);
+    tracing::error!(words, "the records of the latches were put back to an older state: starting killed");
+    durable.latch_kill(KillLatch::new(wall_ms, KillCause::LatchesLost, Some(&words), JobKind::Flatten));
+    durable.disagree(&words);
+    durable.epoch = told.next();
+}
+
 /// An empty cell in a home that was used is a loss, not a beginning.
 fn used(home: &Home) -> bool {
     traded(home) || home.deadman_cell().exists()
@@ -105,8 +119,6 @@ pub(crate) fn traded(home: &Home) -> bool {
 mod tests {
     use super::*;
     use holdfast_core::conflict::rows_of;
-    use holdfast_core::kill::{KillCause, KillLatch};
-    use holdfast_core::report::JobKind;
 
     #[test]
     fn the_stricter_holds_and_every_disagreement_waits_for_an_operator() {

@@ -291,3 +291,35 @@ fn budgets_and_the_days_baseline_are_recorded_beside_the_latches() {
     resume(&tree);
     tree.wait_mode(TradingMode::Active, s(60));
 }
+
+#[test]
+fn records_put_back_together_to_before_a_kill_start_killed() {
+    for in_order in [true, false] {
+        let tree = Tree::active();
+        let _ = tree.run(&["stop"]).expect_code(0);
+        let (data, paths) = (tree.home.paths().data(), [tree.home.paths().judge_cell(), tree.home.paths().ledger()]);
+        let old = paths.clone().map(|path| fs::read(path).expect("a record"));
+        let _ = tree.run(&["start"]).expect_code(0);
+        let _ = tree.run(&["kill"]).expect_code(0);
+        let killed_under = tree.status().permit.epoch;
+        if in_order {
+            let _ = tree.run(&["stop"]).expect_code(0);
+        } else {
+            end_all(&tree);
+        }
+        for beside in ["holdfast.sqlite-wal", "holdfast.sqlite-shm"] {
+            let _ = fs::remove_file(data.join(beside));
+        }
+        paths.iter().zip(&old).for_each(|(path, bytes)| fs::write(path, bytes).expect("put back"));
+        assert!(cell(&tree.home).kill.is_none() && agree(&tree.home), "both say that nothing is latched");
+        let _ = tree.run(&["start"]).expect_code(0);
+        let doc = tree.status();
+        let why = doc.kill.reason.clone().unwrap_or_default();
+        assert!(doc.kill.active && why.contains("the runtime bus tells of epoch"), "in order {in_order}: {doc:#?}");
+        assert!(doc.permit.epoch > killed_under, "no epoch is used twice: {doc:#?}");
+        active(&tree);
+        let _ = tree.run(&["stop"]).expect_code(0);
+        let _ = tree.run(&["start"]).expect_code(0);
+        assert!(!tree.status().kill.active, "found once");
+    }
+}

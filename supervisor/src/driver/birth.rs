@@ -59,6 +59,10 @@ pub(crate) fn live(launch: Launch) -> Result<(), SupervisorError> {
     durable.written_by = os::process::Identity::own().map_or_else(String::new, |own| own.to_text());
     cell.store(&durable)?;
     let (mut journal, opened) = Journal::open(&launch.home, os::random()?);
+    if let Some(told) = opened.as_ref().and_then(|opened| opened.told_epoch).filter(|told| *told > previous.0) {
+        records::put_back(&mut durable, previous, Epoch(told), clock::wall_ms());
+        cell.store(&durable)?;
+    }
     journal.begin(&launch, opened.as_ref(), durable.epoch, previous);
     leftovers::clear(&launch.home)?;
     let taken_over = takeover::take(&launch.home, &mut cell, &mut durable, (used, previous));

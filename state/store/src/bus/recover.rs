@@ -47,6 +47,8 @@ pub struct Opened {
     pub last_as_of: Option<f64>,
     /// Whether the writer before this one ended in order.
     pub clean_end: bool,
+    /// The newest epoch of a supervisor that is told here, as far as this opening read; `None` if none is at hand.
+    pub told_epoch: Option<u64>,
 }
 
 /// Everything that was read before anything is written.
@@ -66,6 +68,14 @@ struct Passed {
     last_as_of: Option<f64>,
     /// The event of the witness's count.
     at_witness: Option<Sum>,
+    /// The newest epoch that a supervisor began.
+    epoch: Option<u64>,
+}
+
+/// The epoch that a `supervisor.epoch` event tells.
+fn epoch_of(line: &[u8]) -> Option<u64> {
+    let event: Value = serde_json::from_slice(line).ok()?;
+    event["payload"]["epoch"].as_u64()
 }
 
 /// Opens the log, making it if there is none. `as_of` stamps what is recorded.
@@ -99,8 +109,12 @@ pub(super) fn open<F: Folder>(
     let _ = log.lay_by();
     let Head { epoch, bus_id, .. } = log.head.head.clone();
     let clean_end = found.head.clean;
-    let opened =
-        Opened { events: log.at.count, epoch, bus_id, repairs, snapshot, last_as_of: passed.last_as_of, clean_end };
+    let kept = match &snapshot {
+        SnapshotState::Fits(snapshot) => snapshot.payload["health"]["epoch"].as_u64(),
+        SnapshotState::Absent | SnapshotState::Rebuild(_) => None,
+    };
+    let (events, last_as_of, told_epoch) = (log.at.count, passed.last_as_of, passed.epoch.max(kept));
+    let opened = Opened { events, epoch, bus_id, repairs, snapshot, last_as_of, clean_end, told_epoch };
     Ok((log, opened))
 }
 
@@ -317,6 +331,9 @@ fn through<F: Folder>(
     let wanted = [Some(*head), snapshot.map(|snapshot| snapshot.at)];
     walk_chain(&**folder, &found.segments, from, chain, &mut |seen| {
         passed.last_as_of = Some(seen.good.as_of);
+        if seen.good.event_type == b"supervisor.epoch" {
+            passed.epoch = passed.epoch.max(epoch_of(seen.line));
+        }
         if found.witness.as_ref().is_some_and(|witness| witness.count == seen.good.index) {
             passed.at_witness = Some(seen.good.sum);
         }
