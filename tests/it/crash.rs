@@ -3,7 +3,10 @@
 //!
 //! `HOLDFAST_CRASHES` says how many instants (12 without it), `HOLDFAST_CRASH_SEED` which (printed when absent).
 
+use crate::ledger::cell;
 use crate::stale::{resume, trading};
+use holdfast_core::ids::Role;
+use holdfast_core::limits::RESTARTS_MAX;
 use holdfast_core::money::{Sz, Szi};
 use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_core::status::StatusDoc;
@@ -83,7 +86,10 @@ fn crash(tree: &Tree, dice: &mut Dice, whose: &str) {
     trading(tree);
     let latch =
         [Latch::None, Latch::None, Latch::None, Latch::Paused, Latch::Killed][usize::try_from(dice.roll(5)).unwrap()];
+    // An engine that dies once more than its restarts allow stays down, as it should: that is no crash to recover from.
+    let used = cell(&tree.home).deaths_of(Role::Engine).still(clock::wall_ms()).count();
     let victim = match (latch, dice.roll(8)) {
+        (Latch::None | Latch::Paused, 0..=2) if used + 1 >= RESTARTS_MAX => Victim::Supervisor,
         (Latch::None | Latch::Paused, 0..=2) => Victim::Engine,
         (_, 0..=4) => Victim::Supervisor,
         (_, 5) => Victim::SupervisorForLong,
