@@ -30,8 +30,8 @@ pub(crate) fn respawn(engine: &Path) -> u64 {
     victim.args(["probe", "wire"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut victim = victim.spawn().expect("engine runs");
     let watched = pidfd(victim.id());
-    // It is up when it answers; here: when it reads, which it does at once.
-    holdfast_tests::pause(20);
+    // A death comes out of the blue, here as in the tree: cores and caches that just woke are part of both.
+    holdfast_tests::pause(400);
     let killed = clock::now().0;
     victim.kill().expect("ours to kill");
     ended(&watched);
